@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use miette::{LabeledSpan, NamedSource, SourceSpan};
+use miette::{LabeledSpan, SourceSpan};
 use serde_json::{Map, Value, json};
 
 use crate::exit_code::ExitCode;
@@ -345,10 +345,7 @@ impl Place {
 
     /// Returns the text of the line.
     fn line_text(&self) -> String {
-        let source = NamedSource::new(&self.source, self.text.to_string());
-        miette::SourceCode::read_span(&source, &self.span(), 0, 0)
-            .map(|contents| String::from_utf8_lossy(contents.data()).trim_end_matches(['\r', '\n']).to_owned())
-            .unwrap_or_default()
+        self.text.lines().nth(self.line.saturating_sub(1)).unwrap_or_default().to_owned()
     }
 }
 

@@ -1,1 +1,3 @@
 //! The one test binary: every test file is listed here.
+
+mod script;

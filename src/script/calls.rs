@@ -1,0 +1,1 @@
+//! The calls in a script's tree, with their literal arguments.
