@@ -1,0 +1,309 @@
+//! The API behind the wire: what HTTP routes and controllers both call. Every call is synchronous and atomic.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::builtin_crds;
+use super::kinds::{self, Kind};
+use super::object::{Actor, Change, DeleteOptions, Object, Patch};
+use super::status::Status;
+use super::store::Store;
+use super::write;
+use crate::clock::Clock;
+
+/// The API of one cluster. Clones share the cluster.
+///
+/// A resource is named `<plural>.<group>`, or `<plural>` for core kinds: `pods`, `gameserversets.game.kruise.io`.
+#[derive(Clone)]
+pub struct Api(Arc<Shared>);
+
+struct Shared {
+    clock: Clock,
+    state: Mutex<State>,
+    wake: watch::Sender<u64>,
+}
+
+/// What a write may change: the objects and the source of names and uids.
+pub(super) struct State {
+    pub store: Store,
+    pub rng: fastrand::Rng,
+    pub clock: Clock,
+}
+
+impl fmt::Debug for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Api").field("version", &self.version()).finish_non_exhaustive()
+    }
+}
+
+/// How unknown and repeated fields of a body are treated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldValidation {
+    /// They are dropped in silence.
+    Ignore,
+    /// They are dropped, with a warning each.
+    Warn,
+    /// They are refused.
+    Strict,
+}
+
+/// What goes with a write beside its body.
+#[derive(Clone, Debug)]
+pub struct WriteOptions {
+    /// Judge the request, store nothing.
+    pub dry_run: bool,
+    /// How unknown fields are treated.
+    pub validation: FieldValidation,
+    /// The version of the API that the caller speaks; the stored one if none.
+    pub version: Option<String>,
+    /// Whether the write shows in managedFields.
+    pub tracked: bool,
+    /// Findings of the decoder, which count by `validation`: `unknown field "spec.x"`.
+    pub findings: Vec<String>,
+}
+
+impl Default for WriteOptions {
+    fn default() -> WriteOptions {
+        WriteOptions {
+            dry_run: false,
+            validation: FieldValidation::Ignore,
+            version: None,
+            tracked: false,
+            findings: Vec::new(),
+        }
+    }
+}
+
+/// The outcome of a write.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The object after the write.
+    pub object: Object,
+    /// Whether it was created.
+    pub created: bool,
+    /// Warnings for the client.
+    pub warnings: Vec<String>,
+}
+
+/// The outcome of a deletion.
+#[derive(Clone, Debug)]
+pub struct Deleted {
+    /// The object's last state.
+    pub object: Object,
+    /// Whether it is gone; otherwise finalizers or a grace period hold it.
+    pub gone: bool,
+}
+
+impl Api {
+    /// A cluster with the built-in kinds, OKG's and Kruise's, and the namespaces that every cluster has.
+    pub fn new(clock: Clock, seed: u64) -> Api {
+        let mut store = Store::new();
+        for kind in kinds::built_in() {
+            store.serve(kind);
+        }
+        let state = State { store, rng: fastrand::Rng::with_seed(seed ^ 0x6f6b_6773), clock };
+        let (wake, _) = watch::channel(state.store.version());
+        let api = Api(Arc::new(Shared { clock, state: Mutex::new(state), wake }));
+        for kind in builtin_crds::kinds() {
+            api.state().store.serve(kind);
+        }
+        let actor = Actor::controller("kube-apiserver");
+        for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
+            let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+            if let Err(status) = api.create(&actor, "namespaces", body) {
+                tracing::error!("namespace `{name}`: {}", status.message);
+            }
+        }
+        api
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a write and wakes those who wait for it.
+    pub(super) fn write<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.state();
+        let before = state.store.version();
+        let result = work(&mut state);
+        let after = state.store.version();
+        if after != before {
+            self.0.wake.send_replace(after);
+        }
+        result
+    }
+
+    /// Reads the store.
+    pub(super) fn read<T>(&self, work: impl FnOnce(&Store) -> T) -> T {
+        work(&self.state().store)
+    }
+
+    /// Returns the cluster's clock.
+    pub fn clock(&self) -> Clock {
+        self.0.clock
+    }
+
+    /// Returns a kind by `<plural>[.<group>]`.
+    pub fn kind(&self, resource: &str) -> Option<Arc<Kind>> {
+        self.read(|store| store.kind(resource))
+    }
+
+    /// Returns the name of the resource of a kind, as `apiVersion` and `kind` of an object tell it.
+    pub fn resource_of(&self, api_version: &str, kind: &str) -> Option<Arc<str>> {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        self.read(|store| {
+            let found = store.kinds().find(|k| k.group == group && k.kind == kind && has(&k.versions, version));
+            found.map(|kind| kind.key.clone())
+        })
+    }
+
+    /// Returns an object; `namespace` is empty for cluster-scoped kinds.
+    pub fn get(&self, resource: &str, namespace: &str, name: &str) -> Option<Object> {
+        self.read(|store| store.get(resource, namespace, name))
+    }
+
+    /// Returns objects of one namespace or of all, ordered by namespace and name.
+    pub fn list(&self, resource: &str, namespace: Option<&str>) -> Vec<Object> {
+        self.read(|store| store.list(resource, namespace))
+    }
+
+    /// Returns the newest resourceVersion.
+    pub fn version(&self) -> u64 {
+        self.read(Store::version)
+    }
+
+    /// Returns the changes after a version, oldest first.
+    pub fn changes(&self, after: u64) -> Vec<Change> {
+        self.read(|store| store.changes(after).cloned().collect())
+    }
+
+    /// Returns the oldest version that `changes` can still be asked for without a gap.
+    pub fn oldest(&self) -> u64 {
+        self.read(Store::oldest)
+    }
+
+    /// Waits until something was written after a version.
+    pub async fn changed(&self, after: u64) {
+        let mut wake = self.0.wake.subscribe();
+        // The sender lives as long as `self`.
+        let _ = wake.wait_for(|version| *version > after).await;
+    }
+
+    /// Creates an object.
+    pub fn create(&self, actor: &Actor, resource: &str, body: Value) -> Result<Object, Status> {
+        let namespace = super::object::namespace(&body).to_owned();
+        self.create_with(actor, resource, &namespace, body, &WriteOptions::default()).map(|written| written.object)
+    }
+
+    /// Creates an object in a namespace, with the options of the wire.
+    pub fn create_with(
+        &self,
+        actor: &Actor,
+        resource: &str,
+        namespace: &str,
+        body: Value,
+        options: &WriteOptions,
+    ) -> Result<Written, Status> {
+        self.write(|state| {
+            let kind = served(state, resource)?;
+            write::create(state, &kind, actor, namespace, body, options)
+        })
+    }
+
+    /// Replaces an object, or a subresource of it. A `resourceVersion` in the body must be the current one.
+    pub fn replace(&self, actor: &Actor, resource: &str, subresource: &str, body: Value) -> Result<Object, Status> {
+        let (namespace, name) = (super::object::namespace(&body).to_owned(), super::object::name(&body).to_owned());
+        let options = WriteOptions::default();
+        self.replace_with(actor, resource, subresource, &namespace, &name, body, &options).map(|w| w.object)
+    }
+
+    /// Replaces an object or a subresource, with the options of the wire.
+    #[allow(clippy::too_many_arguments)]
+    pub fn replace_with(
+        &self,
+        actor: &Actor,
+        resource: &str,
+        subresource: &str,
+        namespace: &str,
+        name: &str,
+        body: Value,
+        options: &WriteOptions,
+    ) -> Result<Written, Status> {
+        self.write(|state| {
+            let kind = served(state, resource)?;
+            write::replace(state, &kind, actor, subresource, namespace, name, body, options)
+        })
+    }
+
+    /// Patches an object, or a subresource of it.
+    pub fn patch(
+        &self,
+        actor: &Actor,
+        resource: &str,
+        subresource: &str,
+        namespace: &str,
+        name: &str,
+        patch: &Patch,
+    ) -> Result<Object, Status> {
+        let options = WriteOptions::default();
+        self.patch_with(actor, resource, subresource, namespace, name, patch, &options).map(|w| w.object)
+    }
+
+    /// Patches an object or a subresource, with the options of the wire.
+    #[allow(clippy::too_many_arguments)]
+    pub fn patch_with(
+        &self,
+        actor: &Actor,
+        resource: &str,
+        subresource: &str,
+        namespace: &str,
+        name: &str,
+        patch: &Patch,
+        options: &WriteOptions,
+    ) -> Result<Written, Status> {
+        self.write(|state| {
+            let kind = served(state, resource)?;
+            write::patch(state, &kind, actor, subresource, namespace, name, patch, options)
+        })
+    }
+
+    /// Deletes an object. Returns it while finalizers or a grace period hold it, `None` when it is gone.
+    pub fn delete(
+        &self,
+        actor: &Actor,
+        resource: &str,
+        namespace: &str,
+        name: &str,
+        options: &DeleteOptions,
+    ) -> Result<Option<Object>, Status> {
+        let deleted = self.delete_with(actor, resource, namespace, name, options)?;
+        Ok(if deleted.gone { None } else { Some(deleted.object) })
+    }
+
+    /// Deletes an object and returns its last state.
+    pub fn delete_with(
+        &self,
+        _actor: &Actor,
+        resource: &str,
+        namespace: &str,
+        name: &str,
+        options: &DeleteOptions,
+    ) -> Result<Deleted, Status> {
+        self.write(|state| {
+            let kind = served(state, resource)?;
+            write::delete(state, &kind, namespace, name, options)
+        })
+    }
+}
+
+fn has(list: &[String], item: &str) -> bool {
+    list.iter().any(|entry| entry == item)
+}
+
+fn served(state: &State, resource: &str) -> Result<Arc<Kind>, Status> {
+    let missing = || Status::new(404, "NotFound", "the server could not find the requested resource", json!({}));
+    state.store.kind(resource).ok_or_else(missing)
+}

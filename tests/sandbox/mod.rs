@@ -1,0 +1,3 @@
+//! The embedded cluster.
+
+mod api;
