@@ -1,4 +1,5 @@
 //! The one test binary: every test file is listed here.
 
+mod cluster;
 mod sandbox;
 mod script;

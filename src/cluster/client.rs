@@ -1,0 +1,553 @@
+//! The kube client behind plain verbs on any kind of object.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use http_body_util::BodyExt as _;
+use kube::client::Body;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tower::{BoxError, Layer as _, Service};
+
+use super::collection::Collection;
+use super::connect::Connect;
+use super::door::{DoorLayer, EntryId};
+use super::errors::{Call, Origin};
+use super::gate::Gate;
+use super::journal::Journal;
+use super::kind::{Kind, Query, Selector};
+use super::transport::Transport;
+use crate::clock::Clock;
+use crate::diagnostic::Diagnostic;
+
+/// Name under which our writes appear in `managedFields`.
+pub const FIELD_MANAGER: &str = "okgscript";
+
+/// Longest wait for the answer to one request, unless told otherwise.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Objects of one page of a list.
+const PAGE: &str = "500";
+
+/// Lists that lost their `continue` token are begun anew this often.
+const LIST_ATTEMPTS: usize = 3;
+
+/// A connection to one API server; clones share everything.
+#[derive(Clone)]
+pub struct Cluster(Arc<Inner>);
+
+struct Inner {
+    client: kube::Client,
+    origin: Origin,
+    namespace: String,
+    clock: Clock,
+    journal: Journal,
+    gate: Gate,
+    timeout: Duration,
+    seed: u64,
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster").field("context", &self.context()).field("namespace", &self.namespace()).finish()
+    }
+}
+
+/// A change to an object, in one of the API's notations.
+#[derive(Clone, Debug)]
+pub enum Patch {
+    /// RFC 6902: a list of operations; a failed `test` changes nothing.
+    Json(Value),
+    /// RFC 7386: an object laid over the present one; lists are replaced.
+    Merge(Value),
+    /// Server-side apply of an object's intended fields.
+    Apply {
+        /// The fields, with `apiVersion`, `kind` and `metadata.name`.
+        body: Value,
+        /// Whether fields of other managers are taken over.
+        force: bool,
+    },
+}
+
+/// The objects of a list, and the resourceVersion of the moment they show.
+#[derive(Clone, Debug)]
+pub struct Listed<T> {
+    /// The objects, in the server's order.
+    pub items: Vec<T>,
+    /// resourceVersion of the list.
+    pub version: String,
+}
+
+/// What a deletion asks for; nothing, unless told.
+#[derive(Clone, Debug, Default)]
+pub struct DeleteOptions {
+    /// Delete only the object with this uid.
+    pub uid: Option<String>,
+    /// Delete only this version of the object.
+    pub version: Option<String>,
+    /// `Background`, `Foreground` or `Orphan`.
+    pub propagation: Option<String>,
+    /// Seconds that a pod gets to stop.
+    pub grace_seconds: Option<u32>,
+}
+
+/// Which part of a container's log is wanted; all of it, unless told.
+#[derive(Clone, Debug, Default)]
+pub struct LogOptions {
+    /// Container; may be left out if the pod has only one.
+    pub container: Option<String>,
+    /// Only so many of the last lines.
+    pub tail_lines: Option<u32>,
+    /// Only lines of so many last seconds.
+    pub since_seconds: Option<u32>,
+    /// The log of the container's previous run.
+    pub previous: bool,
+}
+
+/// The parts of every object's metadata that the cluster room needs.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct Identified {
+    #[serde(default)]
+    pub(super) metadata: Identity,
+}
+
+/// An object's identity.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Identity {
+    pub(super) name: String,
+    pub(super) namespace: String,
+    pub(super) resource_version: Option<String>,
+    pub(super) uid: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(bound = "T: DeserializeOwned")]
+struct Page<T> {
+    #[serde(default)]
+    metadata: PageMeta,
+    #[serde(default = "Vec::new")]
+    items: Vec<T>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct PageMeta {
+    resource_version: String,
+    #[serde(rename = "continue")]
+    token: String,
+}
+
+/// The objects of a list with their identities, which `T` need not hold.
+pub(super) struct Sheet<T> {
+    pub(super) items: Vec<(Identity, T)>,
+    pub(super) version: String,
+}
+
+impl Cluster {
+    /// Connects to the cluster that the options, a kubeconfig or a service account name. Nothing is sent and no TLS
+    /// roots are read before the first request. Call inside a runtime.
+    ///
+    /// Fails with `no-cluster` when nothing is configured, `missing` for a file or context that does not exist, and
+    /// `invalid` for a kubeconfig that cannot be understood.
+    pub async fn connect(options: &Connect, clock: Clock) -> Result<Cluster, Diagnostic> {
+        let target = options.target()?;
+        let origin = Origin { context: target.context.clone(), server: target.server.clone() };
+        let namespace = target.namespace.clone();
+        let timeout = options.request_timeout.unwrap_or(REQUEST_TIMEOUT);
+        Ok(Cluster::assemble(Transport::new(target), origin, namespace, clock, timeout, fastrand::u64(..)))
+    }
+
+    /// Reaches an API server that lives in this process. Call inside a runtime.
+    pub fn in_process<S, B>(service: S, namespace: &str, context: &str, clock: Clock) -> Cluster
+    where
+        S: Service<Request<Body>, Response = Response<B>> + Send + 'static,
+        S::Future: Send + 'static,
+        S::Error: Into<BoxError>,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let origin = Origin { context: context.to_owned(), server: "in process".to_owned() };
+        Cluster::assemble(service, origin, namespace.to_owned(), clock, REQUEST_TIMEOUT, 0)
+    }
+
+    fn assemble<S, B>(
+        service: S,
+        origin: Origin,
+        namespace: String,
+        clock: Clock,
+        timeout: Duration,
+        seed: u64,
+    ) -> Cluster
+    where
+        S: Service<Request<Body>, Response = Response<B>> + Send + 'static,
+        S::Future: Send + 'static,
+        S::Error: Into<BoxError>,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let (journal, gate) = (Journal::default(), Gate::default());
+        let door = DoorLayer { journal: journal.clone(), gate: gate.clone(), clock };
+        let client = kube::Client::new(door.layer(service), namespace.as_str());
+        Cluster(Arc::new(Inner { client, origin, namespace, clock, journal, gate, timeout, seed }))
+    }
+
+    /// Returns the namespace that is meant when none is named.
+    pub fn namespace(&self) -> &str {
+        &self.0.namespace
+    }
+
+    /// Returns the name of the context.
+    pub fn context(&self) -> &str {
+        &self.0.origin.context
+    }
+
+    /// Returns the server's address; `in process` for one without.
+    pub fn server(&self) -> &str {
+        &self.0.origin.server
+    }
+
+    /// Returns the clock that stamps the journal.
+    pub fn clock(&self) -> Clock {
+        self.0.clock
+    }
+
+    /// Returns the record of all requests.
+    pub fn journal(&self) -> &Journal {
+        &self.0.journal
+    }
+
+    /// Returns the switch that refuses writes.
+    pub fn gate(&self) -> &Gate {
+        &self.0.gate
+    }
+
+    pub(super) fn origin(&self) -> &Origin {
+        &self.0.origin
+    }
+
+    pub(super) fn seed(&self) -> u64 {
+        self.0.seed
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        self.0.timeout
+    }
+
+    /// Returns an object; fails with `not-found` when it is absent.
+    pub async fn get<T: DeserializeOwned>(&self, kind: &Kind, namespace: &str, name: &str) -> Result<T, Diagnostic> {
+        let call = call("get", kind, namespace, name);
+        let path = kind.object_path(namespace, name, None)?;
+        self.read(&call, &path).await
+    }
+
+    /// Returns an object, or nothing when it is absent.
+    pub async fn find<T: DeserializeOwned>(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<T>, Diagnostic> {
+        match self.get(kind, namespace, name).await {
+            Ok(object) => Ok(Some(object)),
+            Err(error) if error.kind == crate::diagnostic::Kind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns the objects of a namespace, or of all namespaces when it is empty; read in pages of 500 that show one
+    /// moment.
+    pub async fn list<T: DeserializeOwned>(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        selector: &Selector,
+    ) -> Result<Listed<T>, Diagnostic> {
+        let (items, version) = self.pages(kind, namespace, selector, |_| Ok::<_, serde_json::Error>(())).await?;
+        Ok(Listed { items: items.into_iter().flat_map(|(items, ())| items).collect(), version })
+    }
+
+    /// Lists objects together with their identities.
+    pub(super) async fn sheet<T: DeserializeOwned>(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        selector: &Selector,
+    ) -> Result<Sheet<T>, Diagnostic> {
+        let read = |bytes: &[u8]| serde_json::from_slice::<Page<Identified>>(bytes);
+        let (pages, version) = self.pages(kind, namespace, selector, read).await?;
+        let mut items = Vec::new();
+        for (values, identities) in pages {
+            items.extend(identities.items.into_iter().map(|it| it.metadata).zip(values));
+        }
+        Ok(Sheet { items, version })
+    }
+
+    /// Reads all pages of a list; `extra` takes a second look at each page's text.
+    async fn pages<T: DeserializeOwned, E>(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        selector: &Selector,
+        extra: impl Fn(&[u8]) -> Result<E, serde_json::Error>,
+    ) -> Result<(Vec<(Vec<T>, E)>, String), Diagnostic> {
+        let call = call("list", kind, namespace, "");
+        let path = kind.collection_path(namespace);
+        let mut attempt = 1;
+        'anew: loop {
+            let (mut pages, mut version, mut token) = (Vec::new(), String::new(), String::new());
+            loop {
+                let mut query = Query::default();
+                query.add("limit", PAGE);
+                selector.query(&mut query);
+                if !token.is_empty() {
+                    query.add("continue", &token);
+                }
+                let answer = match self.send(&call, get(&query.on(&path))).await {
+                    Err(error) if error.data.get("code") == Some(&json!(410)) && attempt < LIST_ATTEMPTS => {
+                        attempt += 1;
+                        continue 'anew;
+                    }
+                    answer => answer?,
+                };
+                let page: Page<T> = self.parse(&call, &answer.body)?;
+                let extra = extra(&answer.body).map_err(|error| self.0.origin.unreadable(&call, &error))?;
+                self.0.journal.identified(answer.entry, Some(page.metadata.resource_version.clone()), None);
+                if version.is_empty() {
+                    version = page.metadata.resource_version;
+                }
+                token = page.metadata.token;
+                pages.push((page.items, extra));
+                if token.is_empty() {
+                    return Ok((pages, version));
+                }
+            }
+        }
+    }
+
+    /// Changes an object and returns what became of it.
+    ///
+    /// A 422 without causes to a JSON Patch is a `conflict` with `guard` set: the server does not tell a failed
+    /// `test` from a patch that is wrong.
+    pub async fn patch<T: DeserializeOwned>(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        name: &str,
+        subresource: Option<&str>,
+        patch: &Patch,
+    ) -> Result<T, Diagnostic> {
+        let mut call = call("patch", kind, namespace, name);
+        let path = kind.object_path(namespace, name, subresource)?;
+        let mut query = Query::default();
+        query.add("fieldManager", FIELD_MANAGER);
+        let (content, body) = match patch {
+            Patch::Json(body) => ("application/json-patch+json", body),
+            Patch::Merge(body) => ("application/merge-patch+json", body),
+            Patch::Apply { body, force } => {
+                query.add("force", if *force { "true" } else { "false" });
+                ("application/apply-patch+yaml", body)
+            }
+        };
+        call.json_patch = matches!(patch, Patch::Json(_));
+        self.write(call, request("PATCH", &query.on(&path), content, body)).await
+    }
+
+    /// Creates an object and returns it as the server stored it.
+    pub async fn create<T: DeserializeOwned>(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        object: &Value,
+    ) -> Result<T, Diagnostic> {
+        let name = object["metadata"]["name"].as_str().or(object["metadata"]["generateName"].as_str());
+        let call = call("create", kind, namespace, name.unwrap_or_default());
+        let mut query = Query::default();
+        query.add("fieldManager", FIELD_MANAGER);
+        let path = query.on(&kind.collection_path(namespace));
+        self.write(call, request("POST", &path, "application/json", object)).await
+    }
+
+    /// Replaces an object; a resourceVersion in it makes the server refuse when the object has changed since.
+    pub async fn replace<T: DeserializeOwned>(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        name: &str,
+        subresource: Option<&str>,
+        object: &Value,
+    ) -> Result<T, Diagnostic> {
+        let call = call("replace", kind, namespace, name);
+        let mut query = Query::default();
+        query.add("fieldManager", FIELD_MANAGER);
+        let path = query.on(&kind.object_path(namespace, name, subresource)?);
+        self.write(call, request("PUT", &path, "application/json", object)).await
+    }
+
+    /// Deletes an object; returns it when it is still there, waiting for a finalizer or for its grace to end.
+    pub async fn delete(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        name: &str,
+        options: &DeleteOptions,
+    ) -> Result<Option<Value>, Diagnostic> {
+        let call = call("delete", kind, namespace, name);
+        let path = kind.object_path(namespace, name, None)?;
+        let mut body = json!({ "kind": "DeleteOptions", "apiVersion": "v1" });
+        if options.uid.is_some() || options.version.is_some() {
+            body["preconditions"] = json!({});
+            if let Some(uid) = &options.uid {
+                body["preconditions"]["uid"] = json!(uid);
+            }
+            if let Some(version) = &options.version {
+                body["preconditions"]["resourceVersion"] = json!(version);
+            }
+        }
+        if let Some(propagation) = &options.propagation {
+            body["propagationPolicy"] = json!(propagation);
+        }
+        if let Some(seconds) = options.grace_seconds {
+            body["gracePeriodSeconds"] = json!(seconds);
+        }
+        let answer: Value = self.write(call, request("DELETE", &path, "application/json", &body)).await?;
+        Ok((answer["kind"] != "Status").then_some(answer))
+    }
+
+    /// Returns a container's log.
+    pub async fn logs(&self, namespace: &str, pod: &str, options: &LogOptions) -> Result<String, Diagnostic> {
+        let kind = super::kind::POD;
+        let call = call("read the log of", &kind, namespace, pod);
+        let mut query = Query::default();
+        if let Some(container) = &options.container {
+            query.add("container", container);
+        }
+        for (key, value) in [("tailLines", options.tail_lines), ("sinceSeconds", options.since_seconds)] {
+            if let Some(value) = value {
+                query.add(key, &value.to_string());
+            }
+        }
+        if options.previous {
+            query.add("previous", "true");
+        }
+        let path = query.on(&kind.object_path(namespace, pod, Some("log"))?);
+        let answer = self.send(&call, get(&path)).await?;
+        Ok(String::from_utf8_lossy(&answer.body).into_owned())
+    }
+
+    /// Returns a cache of the objects that is kept fresh by one list and one watch; not started yet.
+    pub fn collection<T: DeserializeOwned + Send + Sync + 'static>(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        selector: &Selector,
+    ) -> Collection<T> {
+        Collection::new(self.clone(), kind.clone(), namespace.to_owned(), selector.clone())
+    }
+
+    /// Returns what a path of the API server answers.
+    pub async fn raw(&self, path: &str) -> Result<Value, Diagnostic> {
+        let kind =
+            Kind { group: "".into(), version: "".into(), plural: "".into(), kind: "path".into(), namespaced: false };
+        self.read(&call("get", &kind, "", path), path).await
+    }
+
+    /// Sends a question that changes nothing, although it is a POST.
+    pub(super) async fn review(&self, kind: &Kind, body: &Value) -> Result<Value, Diagnostic> {
+        let call = call("review", kind, "", "");
+        let answer = self.send(&call, request("POST", &kind.collection_path(""), "application/json", body)).await?;
+        self.parse(&call, &answer.body)
+    }
+
+    async fn read<T: DeserializeOwned>(&self, call: &Call, path: &str) -> Result<T, Diagnostic> {
+        let answer = self.send(call, get(path)).await?;
+        if let Ok(object) = serde_json::from_slice::<Identified>(&answer.body) {
+            self.0.journal.identified(answer.entry, object.metadata.resource_version, None);
+        }
+        self.parse(call, &answer.body)
+    }
+
+    /// Sends a write from a task of its own: who gives up waiting for it does not take it back, and the journal
+    /// learns how it ended.
+    async fn write<T: DeserializeOwned>(&self, call: Call, request: Request<Body>) -> Result<T, Diagnostic> {
+        let cluster = self.clone();
+        let words = call.clone();
+        let sent = tokio::spawn(async move {
+            let answer = cluster.send(&call, request).await?;
+            if let Ok(object) = serde_json::from_slice::<Identified>(&answer.body) {
+                let Identity { resource_version, uid, .. } = object.metadata;
+                cluster.0.journal.identified(answer.entry, resource_version, uid);
+            }
+            Ok(answer.body)
+        });
+        let body = match sent.await {
+            Ok(result) => result?,
+            Err(error) => return Err(self.0.origin.unknown(&words, error.to_string())),
+        };
+        self.parse(&words, &body)
+    }
+
+    /// Sends a request and reads the whole answer within the request's time.
+    async fn send(&self, call: &Call, request: Request<Body>) -> Result<Answer, Diagnostic> {
+        let exchange = async {
+            let answer = self.open(call, request).await?;
+            let entry = answer.extensions().get::<EntryId>().map_or(0, |id| id.0);
+            let body = answer.into_body().collect().await.map_err(|error| self.0.origin.failure(call, error))?;
+            Ok(Answer { entry, body: body.to_bytes() })
+        };
+        match tokio::time::timeout(self.0.timeout, exchange).await {
+            Ok(result) => result,
+            Err(_) => Err(self.0.origin.too_long(call, self.0.timeout)),
+        }
+    }
+
+    /// Sends a request and returns the answer with its body still to come, if it is a success.
+    pub(super) async fn open(&self, call: &Call, request: Request<Body>) -> Result<Response<Body>, Diagnostic> {
+        let origin = &self.0.origin;
+        let answer = self.0.client.send(request).await.map_err(|error| origin.failure(call, error))?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        let (head, body) = answer.into_parts();
+        let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        Err(origin.refusal(call, head.status.as_u16(), &head.headers, &body))
+    }
+
+    fn parse<T: DeserializeOwned>(&self, call: &Call, body: &[u8]) -> Result<T, Diagnostic> {
+        serde_json::from_slice(body).map_err(|error| self.0.origin.unreadable(call, &error))
+    }
+}
+
+/// An answer, read to its end.
+struct Answer {
+    entry: u64,
+    body: Bytes,
+}
+
+pub(super) fn call(verb: &'static str, kind: &Kind, namespace: &str, name: &str) -> Call {
+    Call { verb, kind: kind.clone(), namespace: namespace.to_owned(), name: name.to_owned(), json_patch: false }
+}
+
+/// Makes a request without a body.
+pub(super) fn get(path: &str) -> Request<Body> {
+    head("GET", path, HeaderMap::new(), Body::empty())
+}
+
+fn request(method: &str, path: &str, content: &'static str, body: &Value) -> Request<Body> {
+    let mut headers = HeaderMap::new();
+    headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(content));
+    head(method, path, headers, Body::from(body.to_string().into_bytes()))
+}
+
+fn head(method: &str, path: &str, headers: HeaderMap, body: Body) -> Request<Body> {
+    let mut request = Request::new(body);
+    *request.method_mut() = method.parse().expect("methods are constants of this file");
+    *request.uri_mut() = path.parse().expect("every segment and parameter is encoded");
+    *request.headers_mut() = headers;
+    request.headers_mut().insert(http::header::ACCEPT, http::HeaderValue::from_static("application/json"));
+    request
+}

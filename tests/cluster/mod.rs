@@ -1,0 +1,6 @@
+//! The door to an API server: in process against scripted answers, and over real TLS.
+
+#![allow(clippy::unwrap_used)]
+
+mod collection;
+mod scripted;
