@@ -36,6 +36,8 @@ pub struct Param {
     pub optional: bool,
     /// Keys of a map; an unknown one is an error.
     pub keys: &'static [Key],
+    /// Words that a string may be; any where empty.
+    pub one_of: &'static [&'static str],
 }
 
 /// A key of a map parameter.
@@ -47,6 +49,8 @@ pub struct Key {
     pub ty: &'static str,
     /// What it means, with its default.
     pub doc: &'static str,
+    /// Words that a string may be; any where empty.
+    pub one_of: &'static [&'static str],
 }
 
 /// A right on the API server: an RBAC rule.
@@ -66,7 +70,7 @@ pub struct Rule {
 
 /// Returns a required parameter.
 pub const fn param(name: &'static str, ty: &'static str, doc: &'static str) -> Param {
-    Param { name, ty, doc, optional: false, keys: &[] }
+    Param { name, ty, doc, optional: false, keys: &[], one_of: &[] }
 }
 
 impl Param {
@@ -81,11 +85,25 @@ impl Param {
         self.keys = keys;
         self
     }
+
+    /// Lists the words that a string may be.
+    pub const fn one_of(mut self, words: &'static [&'static str]) -> Param {
+        self.one_of = words;
+        self
+    }
+}
+
+impl Key {
+    /// Lists the words that a string may be.
+    pub const fn one_of(mut self, words: &'static [&'static str]) -> Key {
+        self.one_of = words;
+        self
+    }
 }
 
 /// Returns a key of a map parameter.
 pub const fn key(name: &'static str, ty: &'static str, doc: &'static str) -> Key {
-    Key { name, ty, doc }
+    Key { name, ty, doc, one_of: &[] }
 }
 
 /// Returns a right that the function cannot do without.

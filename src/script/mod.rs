@@ -26,14 +26,17 @@ mod resolver;
 pub mod shipped;
 mod snapshot;
 mod source;
+pub mod suggest;
 mod syntax;
 mod token;
 pub mod value;
+mod walk;
 
 pub use compile::Script;
 pub use engine::{Interrupt, Limits, STACK_SIZE, contain, engine};
 pub use error::{diagnose, interrupted, is_interrupt, kind_of, throw};
 pub use params::ParamDecl;
+pub use resolver::{Found, find as find_module};
 pub use snapshot::snapshot;
 pub use source::{Source, Sources};
 pub use syntax::explain as explain_syntax;

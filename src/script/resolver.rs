@@ -11,7 +11,8 @@ use super::{ScriptResult, Sources, shipped};
 type SharedModule = Shared<Module>;
 
 /// Where a module was found.
-pub(super) struct Found {
+#[derive(Clone, Debug)]
+pub struct Found {
     /// Name as diagnostics show it.
     pub name: String,
     /// Its whole text.
@@ -25,7 +26,7 @@ pub(super) struct Found {
 /// An embedded name always means the embedded module: a file beside the script never shadows it. A file is looked for
 /// beside the importing script, and never outside the project: the current folder, or the script's own if that lies
 /// elsewhere.
-pub(super) fn find(sources: &Sources, importer: &str, path: &str) -> Option<Found> {
+pub fn find(sources: &Sources, importer: &str, path: &str) -> Option<Found> {
     if let Some(text) = shipped::module(path) {
         let name = path.strip_suffix(".rhai").unwrap_or(path).to_owned();
         return Some(Found { name, text: text.to_owned(), embedded: true });

@@ -3,9 +3,9 @@
 use std::fs;
 use std::time::Duration;
 
+use ::rhai::{FnPtr, NativeCallContext};
 use okgscript::diagnostic::{Diagnostic, Kind};
 use okgscript::script::{Limits, contain, snapshot, throw};
-use rhai::{FnPtr, NativeCallContext};
 use serde_json::json;
 
 use super::Host;
@@ -70,7 +70,7 @@ fn rhais_own_sleep_is_replaced() {
 #[test]
 fn a_diagnostic_thrown_by_the_host_is_a_map_to_the_script_and_comes_back_whole() {
     let mut host = Host::new();
-    host.engine.register_fn("deny", || -> Result<(), Box<rhai::EvalAltResult>> {
+    host.engine.register_fn("deny", || -> Result<(), Box<::rhai::EvalAltResult>> {
         let denied = Diagnostic::new(Kind::Forbidden, "not allowed").why("403").help("ask").done("nothing");
         Err(throw(denied.with("code", 403)))
     });
@@ -105,8 +105,8 @@ fn each_frame_is_in_its_own_file() {
     .unwrap();
     let mut host = Host::new();
     host.engine.register_fn("twice", |ctx: NativeCallContext, f: FnPtr| {
-        let _ = f.call_within_context::<rhai::Dynamic>(&ctx, ())?;
-        f.call_within_context::<rhai::Dynamic>(&ctx, ())
+        let _ = f.call_within_context::<::rhai::Dynamic>(&ctx, ())?;
+        f.call_within_context::<::rhai::Dynamic>(&ctx, ())
     });
     let main = folder.path().join("main.rhai").display().to_string();
     let text = "import \"lib\" as lib;\n\nfn boom(x) {\n  throw `boom ${x}`;\n}\nfor i in 0..1 {\n  twice(|| lib::outer(|x| boom(x)));\n}\n";

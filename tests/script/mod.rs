@@ -1,10 +1,11 @@
 //! The script host without any binding.
 
 mod host;
+mod rhai;
 
+use ::rhai::{Dynamic, Engine, Scope};
 use okgscript::diagnostic::Diagnostic;
 use okgscript::script::{Interrupt, Limits, Script, Sources, diagnose, engine};
-use rhai::{Dynamic, Engine, Scope};
 
 /// An engine with its sources, as a session has them.
 pub struct Host {
