@@ -1,6 +1,6 @@
 //! What Rhai calls "function not found", said with the signatures that we know.
 
-use rhai::Engine;
+use crate::script::Engine;
 use serde_json::Value;
 
 use super::Checker;

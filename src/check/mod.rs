@@ -15,7 +15,7 @@ mod waits;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rhai::{Engine, Position};
+use crate::script::{Engine, Position};
 
 use crate::bindings::{self, binding::Binding};
 use crate::diagnostic::{Diagnostic, Kind, Place};

@@ -3,8 +3,8 @@
 use super::functions::nothing_sent;
 use super::{Checker, label};
 use crate::diagnostic::{Diagnostic, Kind};
+use crate::script::Position;
 use crate::script::Script;
-use rhai::Position;
 
 /// Flags of `run`; a parameter of such a name could not be given.
 pub const RESERVED_FLAGS: &[&str] = &[
