@@ -6,8 +6,8 @@ use strsim::damerau_levenshtein;
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = simplify(name);
     let allowed = match plain.chars().count() {
-        0..=3 => 1,
-        4..=7 => 2,
+        0..=5 => 1,
+        6..=9 => 2,
         _ => 3,
     };
     let mut best: Option<(usize, &str)> = None;
