@@ -42,6 +42,8 @@ pub struct Cluster(Arc<Inner>);
 
 struct Inner {
     client: kube::Client,
+    /// The way over the network; none in process.
+    way: Option<Transport>,
     origin: Origin,
     namespace: String,
     clock: Clock,
@@ -159,7 +161,9 @@ impl Cluster {
         let origin = Origin { context: target.context.clone(), server: target.server.clone() };
         let namespace = target.namespace.clone();
         let timeout = options.request_timeout.unwrap_or(REQUEST_TIMEOUT);
-        Ok(Cluster::assemble(Transport::new(target), origin, namespace, clock, timeout, fastrand::u64(..)))
+        let way = Transport::new(target, clock);
+        let inner = Cluster::assemble(way.clone(), origin, namespace, clock, timeout, fastrand::u64(..));
+        Ok(Cluster(Arc::new(Inner { way: Some(way), ..inner })))
     }
 
     /// Reaches an API server that lives in this process. Call inside a runtime.
@@ -172,7 +176,7 @@ impl Cluster {
         B::Error: Into<BoxError>,
     {
         let origin = Origin { context: context.to_owned(), server: "in process".to_owned() };
-        Cluster::assemble(service, origin, namespace.to_owned(), clock, REQUEST_TIMEOUT, 0)
+        Cluster(Arc::new(Cluster::assemble(service, origin, namespace.to_owned(), clock, REQUEST_TIMEOUT, 0)))
     }
 
     fn assemble<S, B>(
@@ -182,7 +186,7 @@ impl Cluster {
         clock: Clock,
         timeout: Duration,
         seed: u64,
-    ) -> Cluster
+    ) -> Inner
     where
         S: Service<Request<Body>, Response = Response<B>> + Send + 'static,
         S::Future: Send + 'static,
@@ -193,7 +197,7 @@ impl Cluster {
         let (journal, gate) = (Journal::default(), Gate::default());
         let door = DoorLayer { journal: journal.clone(), gate: gate.clone(), clock };
         let client = kube::Client::new(door.layer(service), namespace.as_str());
-        Cluster(Arc::new(Inner { client, origin, namespace, clock, journal, gate, timeout, seed }))
+        Inner { client, way: None, origin, namespace, clock, journal, gate, timeout, seed }
     }
 
     /// Returns the namespace that is meant when none is named.
@@ -491,8 +495,17 @@ impl Cluster {
         self.parse(&words, &body)
     }
 
+    /// Opens the way to the server, if that is still to be done: a login may take a person longer than a request.
+    pub(super) async fn ready(&self) -> Result<(), Diagnostic> {
+        match &self.0.way {
+            Some(way) => way.ready().await.map_err(|error| self.0.origin.place(error)),
+            None => Ok(()),
+        }
+    }
+
     /// Sends a request and reads the whole answer within the request's time.
     async fn send(&self, call: &Call, request: Request<Body>) -> Result<Answer, Diagnostic> {
+        self.ready().await?;
         let exchange = async {
             let answer = self.open(call, request).await?;
             let entry = answer.extensions().get::<EntryId>().map_or(0, |id| id.0);

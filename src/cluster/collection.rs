@@ -313,6 +313,9 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Shared<T> {
         let mut request = get(&query.on(&self.kind.collection_path(&self.namespace)));
         // Some servers compress each event by itself, which no client library can read.
         request.headers_mut().insert(http::header::ACCEPT_ENCODING, http::HeaderValue::from_static("identity"));
+        if let Err(error) = self.cluster.ready().await {
+            return End::Failed(error, 0);
+        }
         let limit = self.cluster.timeout();
         let body = match timeout(limit, self.cluster.open(&call, request)).await {
             Ok(Ok(answer)) => answer.into_body(),

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 
+use super::credentials::Source;
 use super::errors::chain;
+use super::proxy;
 use crate::diagnostic::{Diagnostic, Kind};
 
 /// Where a pod finds its service account.
@@ -59,7 +61,10 @@ impl Default for Connect {
 /// One cluster and one user, found.
 #[derive(Debug)]
 pub(super) struct Target {
+    /// The client's configuration, without what changes while we run.
     pub(super) config: kube::Config,
+    /// What changes.
+    pub(super) source: Source,
     pub(super) context: String,
     pub(super) namespace: String,
     pub(super) server: String,
@@ -67,9 +72,9 @@ pub(super) struct Target {
 
 impl Target {
     /// Makes a diagnostic of a configuration of which no client can be made.
-    pub(super) fn unusable(&self, error: kube::Error) -> Diagnostic {
+    pub(super) fn unusable(&self, error: &kube::Error) -> Diagnostic {
         Diagnostic::new(Kind::Unavailable, format!("context `{}` cannot be used", self.context))
-            .why(chain(&error))
+            .why(chain(error))
             .help("correct the user or cluster of this context in the kubeconfig")
     }
 }
@@ -85,6 +90,7 @@ impl Connect {
             Some((kubeconfig, files)) => self.of_kubeconfig(kubeconfig, &files)?,
             None => self.of_service_account()?.ok_or_else(|| self.no_cluster())?,
         };
+        target.source = Source::take(&mut target.config.auth_info);
         target.config.default_retry = false;
         target.config.connect_timeout = Some(CONNECT_TIMEOUT);
         target.config.read_timeout = None;
@@ -156,6 +162,9 @@ impl Connect {
             return Err(diagnostic);
         };
         let namespace = found.context.as_ref().and_then(|it| it.namespace.clone()).filter(|it| !it.is_empty());
+        let cluster = found.context.as_ref().map(|it| it.cluster.clone()).unwrap_or_default();
+        let cluster = kubeconfig.clusters.iter().find(|it| it.name == cluster).and_then(|it| it.cluster.as_ref());
+        let proxy_url = cluster.and_then(|it| it.proxy_url.clone()).filter(|it| !it.is_empty());
         let options = KubeConfigOptions { context: Some(context.clone()), cluster: None, user: None };
         let broken = |error: &(dyn std::error::Error + 'static)| {
             Diagnostic::new(Kind::Missing, format!("context `{context}` of the kubeconfig cannot be used"))
@@ -164,9 +173,29 @@ impl Connect {
         let load = kube::Config::from_custom_kubeconfig(kubeconfig, &options);
         // Nothing in there waits; it is only declared to be able to.
         let config = futures::FutureExt::now_or_never(load).expect("a kubeconfig in memory is loaded without waiting");
-        let config = config.map_err(|error| broken(&error))?;
+        let mut config = config.map_err(|error| broken(&error))?;
+        config.proxy_url = self.proxy(proxy_url.as_deref(), &config.cluster_url)?;
         let server = config.cluster_url.to_string();
-        Ok(Target { config, namespace: namespace.unwrap_or_else(|| "default".to_owned()), context, server })
+        let namespace = namespace.unwrap_or_else(|| "default".to_owned());
+        Ok(Target { config, source: Source::Fixed, namespace, context, server })
+    }
+
+    /// Returns the proxy that leads to a server, if any: kube's own choice holds `NO_PROXY` against the proxy.
+    fn proxy(&self, proxy_url: Option<&str>, server: &http::Uri) -> Result<Option<http::Uri>, Diagnostic> {
+        let Some(proxy) = proxy_url.or_else(|| proxy::from_environment(&self.variables, server)) else {
+            return Ok(None);
+        };
+        let named = if proxy_url.is_some() { "`proxy-url` of the kubeconfig" } else { "`HTTPS_PROXY`" };
+        let refuse = |why: String| {
+            Diagnostic::new(Kind::Missing, format!("{named} does not name a proxy that can be used"))
+                .why(why)
+                .help("`http://HOST:PORT` or `https://HOST:PORT` names a proxy")
+        };
+        let address = proxy::address(proxy).map_err(|error| refuse(format!("`{proxy}`: {error}")))?;
+        match address.scheme_str() {
+            Some("http" | "https") => Ok(Some(address)),
+            _ => Err(refuse(format!("`{proxy}`: only proxies that speak HTTP are supported"))),
+        }
     }
 
     /// Reads the service account of the pod we run in; nothing when we run in none.
@@ -187,6 +216,7 @@ impl Connect {
             |what: String| Diagnostic::new(Kind::Missing, "the pod's service account cannot be used").why(what);
         let url = server.parse().map_err(|error| broken(format!("`{server}`: {error}")))?;
         let mut config = kube::Config::new(url);
+        config.proxy_url = self.proxy(None, &config.cluster_url)?;
         if authority.is_file() {
             config.root_cert_file = Some(authority);
         }
@@ -195,6 +225,7 @@ impl Connect {
         let namespace = Some(namespace.trim().to_owned()).filter(|it| !it.is_empty());
         Ok(Some(Target {
             config,
+            source: Source::Fixed,
             namespace: namespace.unwrap_or_else(|| "default".to_owned()),
             context: "in-cluster".to_owned(),
             server,

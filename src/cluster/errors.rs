@@ -51,7 +51,7 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    fn place(&self, mut diagnostic: Diagnostic) -> Diagnostic {
+    pub(super) fn place(&self, mut diagnostic: Diagnostic) -> Diagnostic {
         diagnostic.context = Some(format!("context `{}`", self.context));
         diagnostic
     }

@@ -15,11 +15,13 @@ pub mod access;
 pub mod client;
 pub mod collection;
 pub mod connect;
+mod credentials;
 mod door;
 mod errors;
 pub mod gate;
 pub mod journal;
 pub mod kind;
+mod proxy;
 mod transport;
 
 pub use access::{Access, Verdict};

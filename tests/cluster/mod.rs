@@ -3,4 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod collection;
+mod real;
+mod requests;
 mod scripted;
+mod tls;
