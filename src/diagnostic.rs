@@ -403,6 +403,21 @@ impl miette::ReportHandler for House {
     }
 }
 
+/// Returns the known word that `word` was probably meant to be.
+pub fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let folded = word.to_lowercase().replace(['-', '_'], "");
+    let limit = (folded.chars().count() / 3).max(1);
+    known
+        .into_iter()
+        .map(|candidate| {
+            let other = candidate.to_lowercase().replace(['-', '_'], "");
+            (strsim::damerau_levenshtein(&folded, &other), candidate)
+        })
+        .filter(|(distance, _)| *distance <= limit)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -427,6 +442,14 @@ mod tests {
                         2 |   gs_set_opstate(name);\n  |   ^^^^^^^^^^^^^^ did you mean `gs_set_ops_state`?\n  \
                         why:  because\n  help: first\n        second\n";
         assert_eq!(drawn, expected);
+    }
+
+    #[test]
+    fn closest_tolerates_case_separators_and_a_slip() {
+        assert_eq!(closest("kill", ["None", "Kill"]), Some("Kill"));
+        assert_eq!(closest("opsstate", ["ops_state", "state"]), Some("ops_state"));
+        assert_eq!(closest("minecraftt", ["minecraft", "lobby"]), Some("minecraft"));
+        assert_eq!(closest("zork", ["sort", "map"]), None);
     }
 
     #[test]

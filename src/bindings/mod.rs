@@ -5,15 +5,48 @@
 //! guarded JSON Patch.
 
 pub mod binding;
+mod count;
+pub mod display;
+mod filter;
+mod flow;
+mod gs;
+mod gss;
+mod guard;
+pub mod host;
+pub mod ledger;
+mod merge;
+mod options;
+mod outcome;
+mod pods;
+pub mod property;
+mod reads;
+mod release;
+mod scale_pod;
+pub mod stage;
+mod table;
+mod values;
+mod wait;
 
 use std::sync::LazyLock;
 
 use binding::{Binding, Bindings};
+use rhai::Engine;
 
 /// Every family of host functions: the only list.
-pub static ALL: LazyLock<Vec<Bindings>> = LazyLock::new(Vec::new);
+pub static ALL: LazyLock<Vec<Bindings>> = LazyLock::new(|| {
+    vec![gss::bindings(), gs::bindings(), pods::bindings(), release::bindings(), wait::bindings(), flow::bindings()]
+});
 
 /// Returns every record.
 pub fn records() -> impl Iterator<Item = &'static Binding> {
     ALL.iter().flat_map(|family| family.records().iter().copied())
+}
+
+/// Makes every function and type known to an engine. Calls find their host in the engine's default tag.
+pub fn register(engine: &mut Engine) {
+    values::register_types(engine);
+    outcome::register_type(engine);
+    for family in ALL.iter() {
+        family.register(engine);
+    }
 }

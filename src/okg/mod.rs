@@ -11,12 +11,16 @@
 //! assert_eq!(plan.strategy(Strategy::General).ordinals(2), vec![0, 1]);
 //! ```
 
+pub mod game_server;
+pub mod game_server_set;
 pub mod int_or_string;
 pub mod kill;
 pub mod names;
 pub mod network;
+pub mod object;
 pub mod ops_state;
 pub mod ordinals;
+pub mod pod;
 pub mod reserve;
 pub mod scaler;
 pub mod scaling;

@@ -1,0 +1,284 @@
+//! Guarded writes to rooms: each holds the room to what was judged, and a room that changed meanwhile is left alone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use serde_json::{Value, json};
+
+use super::gs::distinct;
+use super::host::{Host, ScriptResult};
+use super::ledger::{Remark, RoomChange};
+use super::outcome::Outcome;
+use super::values::GameServerValue;
+use crate::cluster::{Cluster, Patch, kind};
+use crate::diagnostic::{Diagnostic, Kind};
+use crate::okg::game_server::{GameServer, Room};
+use crate::script::interrupted;
+
+/// How many writes are under way at once.
+pub const AT_ONCE: usize = 16;
+
+/// How often a write is repeated whose answer was lost or that the server put off.
+const REPEATS: u32 = 4;
+
+/// What is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// `spec.opsState`.
+    OpsState(String),
+    /// `spec.deletionPriority`.
+    DeletionPriority(i64),
+    /// `spec.updatePriority`.
+    UpdatePriority(i64),
+    /// `spec.networkDisabled`.
+    NetworkDisabled(bool),
+}
+
+impl Field {
+    fn name(&self) -> &'static str {
+        match self {
+            Field::OpsState(_) => "opsState",
+            Field::DeletionPriority(_) => "deletionPriority",
+            Field::UpdatePriority(_) => "updatePriority",
+            Field::NetworkDisabled(_) => "networkDisabled",
+        }
+    }
+
+    fn value(&self) -> Value {
+        match self {
+            Field::OpsState(state) => json!(state),
+            Field::DeletionPriority(number) | Field::UpdatePriority(number) => json!(number),
+            Field::NetworkDisabled(flag) => json!(flag),
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Field::OpsState(state) => state.clone(),
+            Field::DeletionPriority(number) | Field::UpdatePriority(number) => number.to_string(),
+            Field::NetworkDisabled(flag) => flag.to_string(),
+        }
+    }
+
+    fn of(&self, server: &GameServer) -> String {
+        match self {
+            Field::OpsState(_) => server.ops_state().to_owned(),
+            Field::DeletionPriority(_) => server.deletion_priority().to_owned(),
+            Field::UpdatePriority(_) => server.update_priority().to_owned(),
+            Field::NetworkDisabled(_) => server.network_disabled().to_string(),
+        }
+    }
+
+    /// Refuses values that would freeze a room: OKG copies a priority to a pod label, and `-5` is none.
+    pub fn check(&self, function: &str) -> Result<(), Diagnostic> {
+        match self {
+            Field::DeletionPriority(number) | Field::UpdatePriority(number) if *number < 0 => Err(Diagnostic::new(
+                Kind::Invalid,
+                format!("{function}: a priority of {number} would freeze the room"),
+            )
+            .why("OKG copies it to a pod label, and a label cannot begin with `-`: labels and status then stand still")
+            .help("use 0 or more")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Returns the JSON Patch that changes a field of exactly the room that was judged.
+pub fn patch(room: &Room, field: &Field) -> Value {
+    let server = &room.server;
+    let mut operations = vec![json!({"op": "test", "path": "/metadata/uid", "value": server.metadata.uid})];
+    match server.metadata.owner_references.first() {
+        Some(owner) if owner.kind == "Pod" => {
+            operations.push(json!({"op": "test", "path": "/metadata/ownerReferences/0/uid", "value": owner.uid}));
+        }
+        // With reclaim policy Delete a GameServer outlives its pod: the start time tells pods apart.
+        _ => {
+            if let Some(start) = server.pod_start_time() {
+                operations.push(json!({"op": "test", "path": "/status/podStatus/startTime", "value": start}));
+            }
+        }
+    }
+    operations.push(json!({"op": "test", "path": "/spec/opsState", "value": server.ops_state()}));
+    let path = format!("/spec/{}", field.name());
+    operations.push(json!({"op": "add", "path": path, "value": field.value()}));
+    Value::Array(operations)
+}
+
+/// What one write came to.
+enum Written {
+    Changed(RoomChange),
+    Unchanged,
+    Skipped(String),
+    Failed(String),
+    NotSent,
+}
+
+/// Writes a field of rooms, each guarded, `limit` at once. Everything that became known stands in the ledger, also
+/// when an interrupt ends the call.
+pub fn write(host: &Arc<Host>, rooms: Vec<GameServerValue>, field: &Field, limit: usize) -> ScriptResult<Outcome> {
+    let rooms = distinct(rooms);
+    if rooms.is_empty() {
+        return Ok(Outcome::default());
+    }
+    let cluster = host.cluster()?;
+    let (shared, token, field) = (host.clone(), host.interrupt.token(), field.clone());
+    let outcome = host.call_write(async move {
+        let writes = rooms.into_iter().map(|gs| {
+            let (cluster, field, token) = (cluster.clone(), field.clone(), token.clone());
+            async move {
+                let written =
+                    if token.is_cancelled() { Written::NotSent } else { write_one(&cluster, &gs.room, &field).await };
+                (gs.room.name().to_owned(), written)
+            }
+        });
+        let mut writes = futures::stream::iter(writes).buffered(limit);
+        let mut outcome = Outcome::default();
+        let mut stopped = false;
+        while let Some((name, written)) = writes.next().await {
+            match written {
+                Written::Changed(change) => {
+                    shared.ledger().rooms.push(change);
+                    outcome.changed.push(name);
+                }
+                Written::Unchanged => outcome.unchanged.push(name),
+                Written::Skipped(reason) => skip(&shared, &mut outcome, &name, &reason),
+                Written::Failed(reason) => {
+                    shared.ledger().fail(&name, &reason);
+                    outcome.failed.push(Remark { name, reason });
+                }
+                Written::NotSent => stopped = true,
+            }
+        }
+        (outcome, stopped)
+    })?;
+    match outcome {
+        (_, true) => Err(interrupted()),
+        (outcome, false) => Ok(outcome),
+    }
+}
+
+/// Notes a room that is left alone.
+pub fn skip(host: &Host, outcome: &mut Outcome, name: &str, reason: &str) {
+    host.ledger().skip(name, reason);
+    outcome.skipped.push(Remark { name: name.to_owned(), reason: reason.to_owned() });
+}
+
+async fn write_one(cluster: &Cluster, room: &Room, field: &Field) -> Written {
+    let before = field.of(&room.server);
+    if before == field.text() {
+        return Written::Unchanged;
+    }
+    let body = Patch::Json(patch(room, field));
+    let change = |after: &GameServer| RoomChange {
+        name: room.name().to_owned(),
+        uid: room.server.metadata.uid.clone(),
+        field: field.name(),
+        before: before.clone(),
+        after: field.text(),
+        version: after.metadata.resource_version.clone(),
+    };
+    let mut pause = Duration::from_millis(200);
+    for attempt in 0..=REPEATS {
+        let namespace = cluster.namespace();
+        let error = match cluster.patch::<GameServer>(&kind::GAME_SERVER, namespace, room.name(), None, &body).await {
+            Ok(after) => return Written::Changed(change(&after)),
+            Err(error) => error,
+        };
+        match error.kind {
+            Kind::NotFound => return Written::Skipped("the room is gone".to_owned()),
+            // A failed guard, a conflict, or an answer that was lost: only a fresh look tells what is there now.
+            Kind::Conflict | Kind::Unknown | Kind::Unavailable => {
+                let now = cluster.find::<GameServer>(&kind::GAME_SERVER, namespace, room.name()).await;
+                match now {
+                    Ok(None) => return Written::Skipped("the room is gone".to_owned()),
+                    Ok(Some(now)) => match compare(room, &now, field) {
+                        Now::Other(reason) => return Written::Skipped(reason),
+                        Now::AsWanted if error.kind != Kind::Conflict => return Written::Changed(change(&now)),
+                        Now::AsWanted => return Written::Skipped(format!("somebody else set it to {}", field.text())),
+                        Now::AsJudged if error.kind == Kind::Conflict && attempt > 0 => {
+                            return Written::Failed(format!("the server refuses the patch: {}", said(&error)));
+                        }
+                        Now::AsJudged => {}
+                    },
+                    Err(reading) if attempt == REPEATS => {
+                        return Written::Failed(format!("{}; then {}", said(&error), said(&reading)));
+                    }
+                    Err(_) => {}
+                }
+            }
+            Kind::TooManyRequests => {
+                let asked = error.data.get("retry_after_seconds").and_then(Value::as_u64).unwrap_or(1);
+                pause = pause.max(Duration::from_secs(asked));
+            }
+            _ => return Written::Failed(said(&error)),
+        }
+        if attempt == REPEATS {
+            return Written::Failed(said(&error));
+        }
+        tokio::time::sleep(pause).await;
+        pause *= 2;
+    }
+    Written::Failed("no answer".to_owned())
+}
+
+/// What a room is now, compared with what was judged and what is wanted.
+enum Now {
+    AsJudged,
+    AsWanted,
+    Other(String),
+}
+
+fn compare(room: &Room, now: &GameServer, field: &Field) -> Now {
+    let judged = &room.server;
+    if now.metadata.uid != judged.metadata.uid {
+        return Now::Other("another room has taken the name".to_owned());
+    }
+    if now.metadata.owner_references != judged.metadata.owner_references {
+        return Now::Other("its pod was recreated".to_owned());
+    }
+    if !matches!(field, Field::OpsState(_)) && now.ops_state() != judged.ops_state() {
+        return Now::Other(format!("opsState became {}", now.ops_state()));
+    }
+    let value = field.of(now);
+    if value == field.text() {
+        return Now::AsWanted;
+    }
+    if value != field.of(judged) {
+        return Now::Other(format!("{} became {value}", field.name()));
+    }
+    if now.pod_start_time() != judged.pod_start_time() {
+        return Now::Other("its pod was recreated".to_owned());
+    }
+    Now::AsJudged
+}
+
+fn said(error: &Diagnostic) -> String {
+    match error.why.first() {
+        Some(why) => format!("{} ({why})", error.what),
+        None => error.what.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::okg::game_server::Version;
+
+    #[test]
+    fn the_patch_holds_the_room_to_what_was_judged() {
+        let server = serde_json::from_value(json!({
+            "metadata": {"name": "m-1", "uid": "u", "ownerReferences": [{"kind": "Pod", "name": "m-1", "uid": "p"}]},
+            "spec": {"opsState": "None"},
+        }))
+        .unwrap();
+        let room = Room { server: Arc::new(server), pod: None, version: Version::Old };
+        let expected = json!([
+            {"op": "test", "path": "/metadata/uid", "value": "u"},
+            {"op": "test", "path": "/metadata/ownerReferences/0/uid", "value": "p"},
+            {"op": "test", "path": "/spec/opsState", "value": "None"},
+            {"op": "add", "path": "/spec/opsState", "value": "WaitToBeDeleted"},
+        ]);
+        assert_eq!(patch(&room, &Field::OpsState("WaitToBeDeleted".into())), expected);
+    }
+}

@@ -1,0 +1,357 @@
+//! What every host function stands on: the cluster, the one way to wait, the ledger of what was done.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
+use std::time::Duration;
+
+use rhai::{EvalAltResult, FnPtr, NativeCallContext};
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+use super::ledger::Ledger;
+use super::reads::Reads;
+use super::stage::{Event, Stage};
+use crate::clock::Clock;
+use crate::cluster::{Cluster, Connect};
+use crate::diagnostic::{Diagnostic, Kind};
+use crate::script::{Interrupt, Sources, interrupted, throw};
+
+/// What a host function returns.
+pub type ScriptResult<T> = Result<T, Box<EvalAltResult>>;
+
+/// How long nothing may happen on a simulated cluster before a wait without a deadline of its own is given up.
+const HORIZON: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// How long a write that was sent may take to become known after an interrupt.
+const GRACE_FOR_WRITES: Duration = Duration::from_secs(5);
+
+/// A boxed piece of work that a branch of `parallel` hands to the thread that owns the runtime.
+type Errand = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+thread_local! {
+    static BATON: RefCell<Option<Arc<Branch>>> = const { RefCell::new(None) };
+    static READS: RefCell<Option<Arc<Reads>>> = const { RefCell::new(None) };
+}
+
+/// A branch of `parallel` on a simulated cluster: one thread runs at a time, and the clock moves only when all wait.
+pub struct Branch {
+    ask: Mutex<mpsc::Sender<Option<Errand>>>,
+    go: Mutex<mpsc::Receiver<()>>,
+}
+
+/// Where the cluster comes from.
+pub enum Source {
+    /// Connected already: the embedded one.
+    Ready(Cluster),
+    /// Connected at the first call that needs it.
+    Lazy(Connect),
+}
+
+/// Closures that run when the script has ended.
+#[derive(Default)]
+pub struct Closings {
+    /// Run always, last declared first.
+    pub finally: Vec<FnPtr>,
+    /// Run when the script failed, last declared first.
+    pub on_failure: Vec<FnPtr>,
+}
+
+/// Everything that host functions share during one run.
+pub struct Host {
+    /// The one clock.
+    pub clock: Clock,
+    /// Set by Ctrl-C.
+    pub interrupt: Interrupt,
+    /// Source texts, for positions.
+    pub sources: Sources,
+    /// Where progress and output go.
+    pub stage: Arc<dyn Stage>,
+    /// Values of the script's parameters.
+    pub params: BTreeMap<String, Value>,
+    /// Name of this run, used in values that are private to it.
+    pub run: String,
+    seed: u64,
+    runtime: Arc<Runtime>,
+    source: Source,
+    connected: OnceLock<Cluster>,
+    ledger: Mutex<Ledger>,
+    closings: Mutex<Closings>,
+    ops_states: Mutex<BTreeSet<String>>,
+}
+
+/// The host as the engine carries it.
+#[derive(Clone)]
+pub struct HostRef(pub Arc<Host>);
+
+/// Returns the host of a call.
+pub fn host(ctx: &NativeCallContext) -> ScriptResult<Arc<Host>> {
+    let host = ctx.tag().and_then(|tag| tag.read_lock::<HostRef>().map(|host| host.0.clone()));
+    host.ok_or_else(|| throw(Diagnostic::new(Kind::Internal, "the engine runs without its host")))
+}
+
+/// Locks a mutex; a panic elsewhere does not make what was written before worthless.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a host is made of.
+pub struct Parts {
+    /// The one clock.
+    pub clock: Clock,
+    /// Set by Ctrl-C.
+    pub interrupt: Interrupt,
+    /// Source texts.
+    pub sources: Sources,
+    /// Where progress and output go.
+    pub stage: Arc<dyn Stage>,
+    /// Values of the script's parameters.
+    pub params: BTreeMap<String, Value>,
+    /// Name of this run.
+    pub run: String,
+    /// Where all chance comes from: one seed, one run.
+    pub seed: u64,
+    /// Runtime that drives all waits.
+    pub runtime: Arc<Runtime>,
+    /// Where the cluster comes from.
+    pub source: Source,
+}
+
+impl Host {
+    /// Returns a host for one run.
+    pub fn new(parts: Parts) -> Arc<Host> {
+        Arc::new(Host {
+            clock: parts.clock,
+            interrupt: parts.interrupt,
+            sources: parts.sources,
+            stage: parts.stage,
+            params: parts.params,
+            run: parts.run,
+            seed: parts.seed,
+            runtime: parts.runtime,
+            source: parts.source,
+            connected: OnceLock::new(),
+            ledger: Mutex::default(),
+            closings: Mutex::default(),
+            ops_states: Mutex::default(),
+        })
+    }
+
+    /// Returns the cluster, connecting to it if this is the first call.
+    pub fn cluster(&self) -> ScriptResult<Cluster> {
+        match &self.source {
+            Source::Ready(cluster) => Ok(cluster.clone()),
+            Source::Lazy(options) => {
+                if let Some(cluster) = self.connected.get() {
+                    return Ok(cluster.clone());
+                }
+                let (options, clock) = (options.clone(), self.clock);
+                let cluster = self.call(async move { Cluster::connect(&options, clock).await })?;
+                Ok(self.connected.get_or_init(|| cluster).clone())
+            }
+        }
+    }
+
+    /// Returns the cluster if a call has needed it already.
+    pub fn known_cluster(&self) -> Option<&Cluster> {
+        match &self.source {
+            Source::Ready(cluster) => Some(cluster),
+            Source::Lazy(_) => self.connected.get(),
+        }
+    }
+
+    /// Waits for a future: the only wait. An interrupt ends it at once, and so does a simulated cluster on which
+    /// nothing happens any more.
+    pub fn call<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = Result<T, Diagnostic>> + Send + 'static,
+    ) -> ScriptResult<T> {
+        let (token, jumps) = (self.interrupt.token(), self.clock.jumps());
+        let outcome = self.drive(async move {
+            tokio::select! {
+                biased;
+                () = token.cancelled() => None,
+                result = future => Some(result),
+                () = tokio::time::sleep(HORIZON), if jumps => Some(Err(nothing_happens())),
+            }
+        });
+        match outcome {
+            None => Err(interrupted()),
+            Some(result) => result.map_err(throw),
+        }
+    }
+
+    /// Waits for a future that writes: after an interrupt, what was sent gets a little time to become known.
+    pub fn call_write<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> ScriptResult<T> {
+        let token = self.interrupt.token();
+        let outcome = self.drive(async move {
+            let mut future = std::pin::pin!(future);
+            tokio::select! {
+                biased;
+                result = &mut future => Some(result),
+                () = token.cancelled() => tokio::time::timeout(GRACE_FOR_WRITES, future).await.ok(),
+            }
+        });
+        outcome.ok_or_else(interrupted)
+    }
+
+    /// Drives a future on the runtime: on the thread that owns it, or by handing it there.
+    fn drive<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> T {
+        match BATON.with_borrow(Clone::clone) {
+            None => self.runtime.block_on(future),
+            Some(branch) => branch.hand_over(future),
+        }
+    }
+
+    /// Runs `work` for each index, at most `limit` at a time, each on a thread of its own; results keep their order.
+    pub fn branches<T: Send>(
+        &self,
+        count: usize,
+        limit: usize,
+        work: impl Fn(usize) -> ScriptResult<T> + Sync,
+    ) -> ScriptResult<Vec<T>> {
+        let reads = current_reads();
+        let results: Vec<Mutex<Option<ScriptResult<T>>>> = (0..count).map(|_| Mutex::new(None)).collect();
+        let start = |index: usize| {
+            READS.set(reads.clone());
+            let result = work(index);
+            if let Some(slot) = results.get(index) {
+                *lock(slot) = Some(result);
+            }
+        };
+        if self.clock.jumps() {
+            self.branches_in_turn(count, limit, &start)?;
+        } else {
+            let next = std::sync::atomic::AtomicUsize::new(0);
+            std::thread::scope(|scope| {
+                for _ in 0..limit.min(count) {
+                    let run = || {
+                        loop {
+                            let index = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                            if index >= count {
+                                break;
+                            }
+                            start(index);
+                        }
+                    };
+                    spawn_script_thread(scope, run);
+                }
+            });
+        }
+        results
+            .into_iter()
+            .map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(|| Err(interrupted())))
+            .collect()
+    }
+
+    /// The simulated form of [`Host::branches`]: a branch runs only while the runtime's thread waits for it.
+    fn branches_in_turn(&self, count: usize, limit: usize, start: &(impl Fn(usize) + Sync)) -> ScriptResult<()> {
+        std::thread::scope(|scope| {
+            let mut turns = Vec::new();
+            for index in 0..count {
+                let (ask, asked) = mpsc::channel::<Option<Errand>>();
+                let (go, gone) = mpsc::channel::<()>();
+                let branch = Arc::new(Branch { ask: Mutex::new(ask), go: Mutex::new(gone) });
+                spawn_script_thread(scope, move || {
+                    if lock(&branch.go).recv().is_err() {
+                        return;
+                    }
+                    BATON.set(Some(branch.clone()));
+                    start(index);
+                    let _ = lock(&branch.ask).send(None);
+                });
+                turns.push(async move {
+                    // Blocks on purpose: while a branch computes, the clock must stand still.
+                    while go.send(()).is_ok() {
+                        match asked.recv() {
+                            Ok(Some(errand)) => errand.await,
+                            Ok(None) | Err(_) => break,
+                        }
+                    }
+                });
+            }
+            self.drive(async move {
+                use futures::StreamExt as _;
+                futures::stream::iter(turns).buffer_unordered(limit.max(1)).collect::<Vec<()>>().await;
+            });
+        });
+        if self.interrupt.is_set() { Err(interrupted()) } else { Ok(()) }
+    }
+
+    /// Shows an event to the user.
+    pub fn show(&self, event: Event) {
+        self.stage.show(&event);
+    }
+
+    /// Returns what was done so far.
+    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        lock(&self.ledger)
+    }
+
+    /// Returns the closures that run at the end.
+    pub fn closings(&self) -> MutexGuard<'_, Closings> {
+        lock(&self.closings)
+    }
+
+    /// Returns the opsStates that the script declared beside OKG's own.
+    pub fn custom_ops_states(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        lock(&self.ops_states)
+    }
+
+    /// Returns the chance of one purpose: drawn from the run's seed, so that a rehearsal repeats.
+    pub fn rng(&self, purpose: &str) -> fastrand::Rng {
+        let mixed = purpose
+            .bytes()
+            .fold(self.seed, |seed, byte| seed.wrapping_mul(0x0100_0000_01b3).wrapping_add(u64::from(byte)));
+        fastrand::Rng::with_seed(mixed)
+    }
+
+    /// Enters the runtime, so that tasks can be spawned and instants taken.
+    pub fn enter(&self) -> tokio::runtime::EnterGuard<'_> {
+        self.runtime.enter()
+    }
+}
+
+/// Starts a thread with the stack that deep scripts need.
+fn spawn_script_thread<'scope>(scope: &'scope std::thread::Scope<'scope, '_>, work: impl FnOnce() + Send + 'scope) {
+    let built = std::thread::Builder::new().name("script".into()).stack_size(SCRIPT_STACK).spawn_scoped(scope, work);
+    if let Err(error) = built {
+        tracing::error!("no thread for a branch of parallel: {error}");
+    }
+}
+
+/// Stack of every thread that runs script code: 64 levels need 5.7 MiB in a debug build.
+pub const SCRIPT_STACK: usize = 32 << 20;
+
+/// Notes what is read through `reads` while `work` runs.
+pub fn with_reads<T>(reads: &Arc<Reads>, work: impl FnOnce() -> T) -> T {
+    let before = READS.replace(Some(reads.clone()));
+    let result = work();
+    READS.set(before);
+    result
+}
+
+/// Returns the reads of the wait whose condition is being evaluated.
+pub fn current_reads() -> Option<Arc<Reads>> {
+    READS.with_borrow(Clone::clone)
+}
+
+impl Branch {
+    fn hand_over<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> T {
+        let (answer, answered) = mpsc::channel();
+        let errand: Errand = Box::pin(async move {
+            let _ = answer.send(future.await);
+        });
+        let _ = lock(&self.ask).send(Some(errand));
+        let _ = lock(&self.go).recv();
+        answered.recv().expect("the runtime's thread finishes an errand before it says go")
+    }
+}
+
+fn nothing_happens() -> Diagnostic {
+    Diagnostic::new(Kind::Timeout, "nothing will happen on the embedded cluster any more")
+        .why(format!("nothing happened for {} of its time", crate::script::duration::format(HORIZON)))
+        .help("give the wait a `timeout`, or check that its condition can become true")
+}

@@ -1,0 +1,94 @@
+//! What a run tells while it goes on; `cli` draws it.
+
+use serde::Serialize;
+use serde_json::Value;
+
+/// Something that the user may want to see.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// The run begins: what is about to happen, where.
+    Begun {
+        /// Script.
+        script: String,
+        /// Namespace and context.
+        place: String,
+        /// Run id.
+        run: String,
+    },
+    /// A step begins.
+    StepBegan {
+        /// Name of the step.
+        name: String,
+    },
+    /// A step ended.
+    StepEnded {
+        /// Name of the step.
+        name: String,
+        /// Whether it succeeded.
+        ok: bool,
+        /// What it did, in one line; empty if there is nothing to say.
+        summary: String,
+        /// Duration on the run's clock, in seconds.
+        seconds: f64,
+    },
+    /// A note within a step.
+    Note {
+        /// The text.
+        text: String,
+    },
+    /// A warning.
+    Warning {
+        /// The text.
+        text: String,
+    },
+    /// A wait goes on.
+    Waiting {
+        /// What is waited for.
+        text: String,
+        /// How many there are.
+        have: Option<u64>,
+        /// How many are wanted.
+        want: Option<u64>,
+        /// What is slowest, and since when.
+        slowest: Option<String>,
+        /// Time waited so far, in seconds.
+        seconds: f64,
+    },
+    /// A wait is over, however it ended.
+    Waited,
+    /// A call is tried again after a wait.
+    Retrying {
+        /// Which attempt comes next, from 2.
+        attempt: u64,
+        /// Wait before it, in seconds.
+        seconds: f64,
+        /// Why the last one did not do.
+        reason: String,
+    },
+    /// A line for the script's own log.
+    Log {
+        /// The text.
+        text: String,
+    },
+    /// A result, for stdout.
+    Output {
+        /// As text.
+        text: String,
+        /// As data, where the caller asked for JSON or YAML.
+        value: Value,
+    },
+    /// A custom event of the script.
+    Custom {
+        /// Name.
+        name: String,
+        /// Data.
+        data: Value,
+    },
+}
+
+/// Where events go.
+pub trait Stage: Send + Sync {
+    /// Shows one event.
+    fn show(&self, event: &Event);
+}
