@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod collection;
+mod faults;
 mod real;
 mod requests;
 mod scripted;
