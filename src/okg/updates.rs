@@ -40,16 +40,16 @@ pub struct UpdatePod {
 /// Returns the ordinals that may be updated, in order: those settled first, then by updatePriority and ordinal from
 /// the highest down; `partition` of all are left out at the end.
 ///
-/// Without `by_priority` (no `rollingUpdate` in the GameServerSet) only the ordinal counts, and `partition` is the
-/// number of pods with the lowest ordinals that stay.
+/// Without `by_priority` (no `unorderedUpdate`) only the ordinal counts, and `partition` is the lowest one updated.
 pub fn update_order(pods: &[UpdatePod], partition: i32, by_priority: bool) -> Vec<i32> {
     let mut sorted: Vec<&UpdatePod> = pods.iter().collect();
     if by_priority {
         sorted.sort_by_key(|pod| (!pod.settled, Reverse(update_priority(&pod.update_priority)), Reverse(pod.ordinal)));
+        sorted.truncate(sorted.len().saturating_sub(usize::try_from(partition).unwrap_or(0)));
     } else {
+        sorted.retain(|pod| pod.ordinal >= partition);
         sorted.sort_by_key(|pod| Reverse(pod.ordinal));
     }
-    sorted.truncate(sorted.len().saturating_sub(usize::try_from(partition).unwrap_or(0)));
     sorted.iter().map(|pod| pod.ordinal).collect()
 }
 
@@ -76,6 +76,6 @@ mod tests {
         let pods = [pod(0, "0", false), pod(1, "10", false), pod(2, "0", true), pod(3, "0", false)];
         assert_eq!(update_order(&pods, 0, true), [2, 1, 3, 0]);
         assert_eq!(update_order(&pods, 2, true), [2, 1]);
-        assert_eq!(update_order(&pods, 1, false), [3, 2, 1]);
+        assert_eq!(update_order(&pods, 2, false), [3, 2]);
     }
 }

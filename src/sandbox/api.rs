@@ -11,6 +11,7 @@ use super::kinds::{self, Kind};
 use super::object::{Actor, Change, DeleteOptions, Object, Patch};
 use super::status::Status;
 use super::store::Store;
+use super::webhooks::Webhooks;
 use super::write;
 use crate::clock::Clock;
 
@@ -29,6 +30,7 @@ struct Shared {
 /// What a write may change: the objects and the source of names and uids.
 pub(super) struct State {
     pub store: Store,
+    pub webhooks: Option<Arc<Webhooks>>,
     pub rng: fastrand::Rng,
     pub clock: Clock,
 }
@@ -104,7 +106,7 @@ impl Api {
         for kind in kinds::built_in() {
             store.serve(kind);
         }
-        let state = State { store, rng: fastrand::Rng::with_seed(seed ^ 0x6f6b_6773), clock };
+        let state = State { store, webhooks: None, rng: fastrand::Rng::with_seed(seed ^ 0x6f6b_6773), clock };
         let (wake, _) = watch::channel(state.store.version());
         let api = Api(Arc::new(Shared { clock, state: Mutex::new(state), wake }));
         for kind in builtin_crds::kinds() {
@@ -122,6 +124,11 @@ impl Api {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts admission webhooks in front of every write.
+    pub(super) fn set_webhooks(&self, webhooks: Webhooks) {
+        self.state().webhooks = Some(Arc::new(webhooks));
     }
 
     /// Runs a write and wakes those who wait for it.

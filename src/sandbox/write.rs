@@ -46,6 +46,7 @@ pub fn create(
         meta.insert("name".into(), format!("{base}{suffix}").into());
     }
     rules::prepare_create(kind, &mut body);
+    admit(state, kind, None, &mut body)?;
     let name = object::name(&body).to_owned();
     let causes = rules::validate(kind, &body, None);
     if !causes.is_empty() {
@@ -122,6 +123,9 @@ fn update(
     if !wanted.is_empty() && wanted != object::meta(&current, "resourceVersion") {
         let why = "the object has been modified; please apply your changes to the latest version and try again";
         return Err(Status::conflict(&kind.key, name, why));
+    }
+    if subresource != "status" {
+        admit(state, kind, Some(&current), &mut next)?;
     }
     rules::prepare_update(kind, subresource, &current, &mut next);
     let causes = rules::validate(kind, &next, Some(&current));
@@ -273,5 +277,13 @@ fn set_collector_finalizers(value: &mut Value, kind: &Kind, options: &DeleteOpti
         meta.remove("finalizers");
     } else {
         meta.insert("finalizers".into(), finalizers.into());
+    }
+}
+
+/// Lets the admission webhooks see an object before it is stored.
+fn admit(state: &State, kind: &Kind, old: Option<&Value>, new: &mut Value) -> Result<(), Status> {
+    match &state.webhooks {
+        Some(webhooks) => webhooks.admit(&state.store, &kind.key, old, new),
+        None => Ok(()),
     }
 }
