@@ -5,6 +5,8 @@
 
 mod architecture;
 mod check;
+mod cli;
 mod cluster;
 mod sandbox;
 mod script;
+mod support;

@@ -19,8 +19,8 @@ pub struct Call {
     pub args: Vec<Arg>,
     /// Whether it is written `value.name(…)`.
     pub method: bool,
-    /// Whether it stands in a `fn`, not in the script's own statements; closures belong to where they are written.
-    pub in_function: bool,
+    /// The `fn` it stands in; none for the script's own statements. Closures belong to where they are written.
+    pub within: Option<String>,
     /// Where the name stands.
     pub position: Position,
 }

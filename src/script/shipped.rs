@@ -18,7 +18,8 @@ fn find(files: &'static [(&'static str, &'static str)], name: &str) -> Option<&'
 
 /// Returns the documentation at the head of a script: its `//!` lines.
 pub fn doc(text: &str) -> String {
-    let lines = text.lines().skip_while(|line| line.trim().is_empty() || line.starts_with("#!"));
+    let comment = |line: &&str| line.starts_with("//") && !line.starts_with("//!");
+    let lines = text.lines().skip_while(|line| line.trim().is_empty() || line.starts_with("#!") || comment(line));
     let doc = lines.map_while(|line| line.trim_start().strip_prefix("//!"));
     doc.map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end()).collect::<Vec<_>>().join("\n")
 }

@@ -27,7 +27,7 @@ pub(super) struct Walk<'a> {
     functions: BTreeSet<String>,
     modules: BTreeSet<String>,
     visited: BTreeSet<String>,
-    in_function: bool,
+    within: Option<String>,
     loops: usize,
 }
 
@@ -40,7 +40,7 @@ impl<'a> Walk<'a> {
             functions: BTreeSet::new(),
             modules: BTreeSet::new(),
             visited: BTreeSet::new(),
-            in_function: false,
+            within: None,
             loops: 0,
         };
         for def in ast.iter_fn_def() {
@@ -54,10 +54,10 @@ impl<'a> Walk<'a> {
         walk.block(ast.statements());
         walk.found.globals = ast.statements().iter().filter_map(global).collect();
         walk.scope.clear();
-        walk.in_function = true;
         for def in ast.iter_fn_def().filter(|def| !def.name.starts_with(ANONYMOUS)) {
             walk.scope = def.params.iter().map(|name| Binding { name: name.to_string(), shared: false }).collect();
             walk.loops = 0;
+            walk.within = Some(def.name.to_string());
             walk.block(def.body.statements());
             walk.scope.clear();
         }
@@ -273,7 +273,7 @@ impl<'a> Walk<'a> {
         let mut visible: Vec<String> = self.scope.iter().map(|binding| binding.name.clone()).collect();
         visible.sort();
         visible.dedup();
-        let in_function = self.in_function;
+        let in_function = self.within.is_some();
         self.found.undeclared.push(Undeclared { name: name.to_owned(), position, in_function, visible });
     }
 
@@ -295,8 +295,8 @@ impl<'a> Walk<'a> {
         // `global::f` is the script's own.
         namespace.retain(|part| part != "global");
         let args = call.args.iter().map(|arg| self.arg(arg)).collect();
-        let (name, in_function) = (call.name.to_string(), self.in_function);
-        self.found.calls.push(Call { name, namespace, args, method, in_function, position });
+        let (name, within) = (call.name.to_string(), self.within.clone());
+        self.found.calls.push(Call { name, namespace, args, method, within, position });
     }
 
     fn arg(&self, expression: &Expr) -> Arg {

@@ -1,0 +1,86 @@
+//! `okgscript doc [NAME]`
+
+use super::{Form, Global, files, terminal};
+use crate::bindings;
+use crate::diagnostic::{Diagnostic, Kind};
+use crate::exit_code::ExitCode;
+use crate::reference;
+use crate::script::calls::outline;
+use crate::script::{Script, shipped, suggest::nearest};
+
+/// Arguments of `doc`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// A function, family, type, module or script; without it, everything in one line each.
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+}
+
+/// Shows what something does.
+pub fn run(arguments: &Arguments, global: &Global) -> Result<ExitCode, Diagnostic> {
+    let text = match (&arguments.name, global.output) {
+        (Some(name), _) => about(name)?,
+        (None, Some(Form::Markdown)) => reference::markdown(&bindings::ALL, &types()),
+        (None, _) => everything(),
+    };
+    terminal::out(&text);
+    Ok(ExitCode::Done)
+}
+
+/// Types of script values with their properties.
+pub fn types() -> Vec<reference::TypeTable> {
+    Vec::new()
+}
+
+fn everything() -> String {
+    let docs = |files: &'static [(&'static str, &'static str)]| {
+        files.iter().map(|(name, text)| (*name, shipped::doc(text))).collect::<Vec<_>>()
+    };
+    reference::overview(&bindings::ALL, &docs(shipped::STDLIB), &docs(shipped::SCRIPTS))
+}
+
+/// Returns the text about a function, family, type, module or script.
+pub fn about(name: &str) -> Result<String, Diagnostic> {
+    let plain = name.strip_suffix(".rhai").unwrap_or(name);
+    if let Some(record) = bindings::records().find(|record| record.name == name) {
+        return Ok(reference::function(record));
+    }
+    if let Some(family) = bindings::ALL.iter().find(|family| family.family == name) {
+        return Ok(reference::family(family));
+    }
+    if let Some((name, doc, properties)) = types().into_iter().find(|(known, ..)| *known == name) {
+        return Ok(reference::value_type(name, doc, &properties));
+    }
+    // `drain` means `okg/drain`.
+    let short = |known: &str| known == plain || known.rsplit('/').next() == Some(plain);
+    if let Some((name, text)) = shipped::STDLIB.iter().find(|(known, _)| short(known)) {
+        return module(name, text);
+    }
+    if shipped::script(name).is_some() || std::path::Path::new(name).exists() {
+        let (name, text) = files::read(name)?;
+        let (engine, sources) = files::engine_to_look_with();
+        let script = Script::compile(&engine, &sources, &name, &text)?;
+        return Ok(reference::script(plain, &script.doc, &script.params));
+    }
+    Err(unknown(name))
+}
+
+fn module(name: &str, text: &str) -> Result<String, Diagnostic> {
+    let (engine, sources) = files::engine_to_look_with();
+    let script = Script::compile(&engine, &sources, name, text)?;
+    Ok(reference::module(name, &script.doc, &outline(&script.ast)))
+}
+
+fn unknown(name: &str) -> Diagnostic {
+    let wrong = Diagnostic::new(Kind::Missing, format!("there is no documentation of `{name}`"));
+    let functions = bindings::records().map(|record| record.name);
+    let types = types();
+    let others = shipped::STDLIB.iter().chain(shipped::SCRIPTS).map(|(name, _)| *name);
+    let families = bindings::ALL.iter().map(|family| family.family);
+    let known: Vec<&str> =
+        functions.chain(families).chain(others).chain(types.iter().map(|(name, ..)| *name)).collect();
+    match nearest(name, known) {
+        Some(meant) => wrong.help(format!("did you mean `{meant}`?")),
+        None => wrong.help("`okgscript doc` lists everything"),
+    }
+}

@@ -1,0 +1,7 @@
+//! One file a command.
+
+mod check;
+mod doc;
+mod list;
+mod new;
+mod rbac;
