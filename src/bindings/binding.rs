@@ -38,6 +38,8 @@ pub struct Param {
     pub keys: &'static [Key],
     /// Words that a string may be; any where empty.
     pub one_of: &'static [&'static str],
+    /// Whether `not_<key>` is a key too.
+    pub negatable: bool,
 }
 
 /// A key of a map parameter.
@@ -70,7 +72,7 @@ pub struct Rule {
 
 /// Returns a required parameter.
 pub const fn param(name: &'static str, ty: &'static str, doc: &'static str) -> Param {
-    Param { name, ty, doc, optional: false, keys: &[], one_of: &[] }
+    Param { name, ty, doc, optional: false, keys: &[], one_of: &[], negatable: false }
 }
 
 impl Param {
@@ -83,6 +85,13 @@ impl Param {
     /// Lists the keys of a map parameter.
     pub const fn keys(mut self, keys: &'static [Key]) -> Param {
         self.keys = keys;
+        self
+    }
+
+    /// Lists the keys of a map parameter, each of which `not_` negates.
+    pub const fn clauses(mut self, keys: &'static [Key]) -> Param {
+        self.keys = keys;
+        self.negatable = true;
         self
     }
 

@@ -21,9 +21,12 @@ pub const FILTER_KEYS: &[Key] = &[
         "ops_state",
         "string | array",
         "opsState: None, Allocated, WaitToBeDeleted, Maintaining, Kill, or one declared with `custom_ops_states`",
-    ),
-    key("state", "string | array", "GameServer state: Creating, Ready, NotReady, Deleting, PreDelete, …"),
-    key("version", "string | array", "\"old\", \"current\" or \"unknown\", by the pod's revision"),
+    )
+    .one_of(&ops_state::KNOWN),
+    key("state", "string | array", "GameServer state: Creating, Ready, NotReady, Deleting, PreDelete, …")
+        .one_of(STATES),
+    key("version", "string | array", "\"old\", \"current\" or \"unknown\", by the pod's revision")
+        .one_of(&["old", "current", "unknown"]),
     key("image", "string | map | array", "image of any container, or `#{container: image}`; compared exactly"),
     key("ids", "int | string | array", "ordinals: `3`, `\"3-7\"`, `[1, \"3-7\"]`"),
     key("names", "string | array", "names of rooms"),

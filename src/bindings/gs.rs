@@ -101,7 +101,7 @@ const GS_SELECT: Binding = Binding {
           silence.",
     params: &[
         param("gss", "string", "GameServerSet"),
-        param("filter", "map | closure", "clauses that all must hold, or `|gs| …`").keys(FILTER_KEYS),
+        param("filter", "map | closure", "clauses that all must hold, or `|gs| …`").clauses(FILTER_KEYS),
     ],
     returns: "GameServers",
     errors: &["not-found", "unknown-key", "invalid", "forbidden"],
@@ -114,7 +114,7 @@ const GS_COUNT: Binding = Binding {
     doc: "Returns how many rooms of a GameServerSet match a filter.",
     params: &[
         param("gss", "string", "GameServerSet"),
-        param("filter", "map", "as in `gs_select`; none counts all").keys(FILTER_KEYS).optional(),
+        param("filter", "map", "as in `gs_select`; none counts all").clauses(FILTER_KEYS).optional(),
     ],
     returns: "int",
     errors: &["not-found", "unknown-key", "invalid", "forbidden"],
@@ -146,7 +146,8 @@ const GS_SET_OPS_STATE: Binding = Binding {
             "state",
             "string",
             "None, Allocated, Maintaining, WaitToBeDeleted, Kill, or one declared with `custom_ops_states`",
-        ),
+        )
+        .one_of(&ops_state::KNOWN),
         param("opts", "map", "how").keys(SET_OPS_STATE_KEYS).optional(),
     ],
     returns: "Outcome",

@@ -74,7 +74,7 @@ const GS_WAIT: Binding = Binding {
           each room that fails, the clause it fails, since when, and why.",
     params: &[
         param("gss", "string", "GameServerSet"),
-        param("filter", "map", "as in `gs_select`").keys(super::filter::FILTER_KEYS),
+        param("filter", "map", "as in `gs_select`").clauses(super::filter::FILTER_KEYS),
         param("count", "int", "how many rooms must match"),
         param("timeout", "duration", "longest wait"),
         param("opts", "map", "how to wait").keys(GS_WAIT_KEYS).optional(),

@@ -44,16 +44,17 @@ fn argument(
 ) {
     if let Some(wrong) = mismatch(param.ty, arg) {
         found.push(place(checker, file, arg, wrong, || {
-            format!("`{}`: {} is a {}", record.signature(), param.name, param.ty)
+            format!("`{}`: {} is {}", record.signature(), param.name, named(param.ty))
         }));
         return;
     }
-    found.extend(unknown_word(checker, file, words, param.one_of, arg));
+    found.extend(unknown_word(checker, file, words, (param.name, param.one_of), arg));
     if let Shape::Map(entries) = &arg.shape
         && !param.keys.is_empty()
     {
         for entry in entries {
-            match param.keys.iter().find(|key| key.name == entry.key) {
+            let plain = entry.key.strip_prefix("not_").filter(|_| param.negatable).unwrap_or(&entry.key);
+            match param.keys.iter().find(|key| key.name == plain) {
                 Some(key) => value(checker, file, words, record, key, entry, found),
                 None => found.push(unknown_key(checker, file, record, param, entry)),
             }
@@ -72,10 +73,10 @@ fn value(
 ) {
     match mismatch(key.ty, &entry.value) {
         Some(wrong) => {
-            let label = || format!("key `{}` of `{}` is a {}", key.name, record.name, key.ty);
+            let label = || format!("key `{}` of `{}` is {}", key.name, record.name, named(key.ty));
             found.push(place(checker, file, &entry.value, wrong, label));
         }
-        None => found.extend(unknown_word(checker, file, words, key.one_of, &entry.value)),
+        None => found.extend(unknown_word(checker, file, words, (key.name, key.one_of), &entry.value)),
     }
 }
 
@@ -141,6 +142,12 @@ fn mismatch(ty: &str, arg: &Arg) -> Option<Wrong> {
     }
 }
 
+/// Returns a type with its article.
+fn named(ty: &str) -> String {
+    let vowel = ty.starts_with(['a', 'e', 'i', 'o', 'u', 'A', 'E', 'I', 'O', 'U']);
+    format!("{} {ty}", if vowel { "an" } else { "a" })
+}
+
 fn no_count(text: &str) -> Diagnostic {
     Diagnostic::new(Kind::Invalid, format!("`{text}` is not a count"))
         .help("write a number, `3`, or a share, `\"25%\"`")
@@ -178,24 +185,35 @@ fn unknown_word(
     checker: &Checker,
     file: &File,
     words: &Option<Vec<String>>,
-    one_of: &[&str],
+    (name, one_of): (&str, &[&str]),
     arg: &Arg,
 ) -> Vec<Diagnostic> {
-    let (Some(words), false) = (words, one_of.is_empty()) else { return Vec::new() };
-    if let Shape::Array(items) = &arg.shape {
-        return items.iter().flat_map(|item| unknown_word(checker, file, &Some(words.clone()), one_of, item)).collect();
-    }
-    let Some(text) = arg.text() else { return Vec::new() };
-    if one_of.contains(&text) || words.iter().any(|word| word == text) {
+    if one_of.is_empty() {
         return Vec::new();
     }
-    let wrong = checker.at(file.name, arg.position, Kind::Invalid, format!("`{text}` is not one that OKG knows"));
-    let wrong = match nearest(text, one_of.iter().copied().chain(words.iter().map(String::as_str))) {
+    if let Shape::Array(items) = &arg.shape {
+        return items.iter().flat_map(|item| unknown_word(checker, file, words, (name, one_of), item)).collect();
+    }
+    let Some(text) = arg.text().filter(|text| !one_of.contains(text)) else { return Vec::new() };
+    // Of all words, only opsStates can be declared.
+    let ops_state = one_of.contains(&"WaitToBeDeleted");
+    let declared: &[String] = match words {
+        Some(words) if ops_state => words,
+        None if ops_state => return Vec::new(),
+        _ => &[],
+    };
+    if declared.iter().any(|word| word == text) {
+        return Vec::new();
+    }
+    let name = if ops_state { "opsState" } else { name };
+    let wrong = checker.at(file.name, arg.position, Kind::Invalid, format!("`{text}` is not a known {name}"));
+    let wrong = match nearest(text, one_of.iter().copied().chain(declared.iter().map(String::as_str))) {
         Some(meant) => label(wrong, format!("did you mean \"{meant}\"?")),
         None => wrong,
     };
-    let known = format!("known: {}", one_of.join(", "));
-    vec![nothing_sent(
-        wrong.help(known).help(format!("one of your own is declared by `custom_ops_states([\"{text}\"])`")),
-    )]
+    let mut wrong = nothing_sent(wrong.help(format!("known: {}", one_of.join(", "))));
+    if ops_state {
+        wrong = wrong.help(format!("one of your own is declared by `custom_ops_states([\"{text}\"])`"));
+    }
+    vec![wrong]
 }

@@ -13,7 +13,10 @@ pub(super) fn check(checker: &Checker, file: &File, found: &mut Vec<Diagnostic>)
         let Some(record) = checker.records.get(call.name.as_str()) else { continue };
         for (param, arg) in record.params.iter().zip(&call.args) {
             let ends: Vec<&str> = param.keys.iter().map(|key| key.name).filter(|name| ENDS.contains(name)).collect();
-            let has_default = param.keys.iter().any(|key| ENDS.contains(&key.name) && key.doc.contains("default"));
+            let has_default = param
+                .keys
+                .iter()
+                .any(|key| ENDS.contains(&key.name) && key.doc.contains("default") && !key.doc.contains("default no "));
             let Shape::Map(entries) = &arg.shape else { continue };
             if ends.is_empty() || has_default || entries.iter().any(|entry| ends.contains(&entry.key.as_str())) {
                 continue;

@@ -29,7 +29,8 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<ExitCode, Diagnosti
 
 /// Types of script values with their properties.
 pub fn types() -> Vec<reference::TypeTable> {
-    Vec::new()
+    let types = bindings::display::types();
+    types.into_iter().map(|record| (record.name, record.doc, record.properties)).collect()
 }
 
 fn everything() -> String {

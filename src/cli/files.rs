@@ -44,6 +44,6 @@ fn missing(name: &str) -> Diagnostic {
 pub fn engine_to_look_with() -> (Engine, Sources) {
     let sources = Sources::new();
     let mut engine = engine(&Limits::default(), &Interrupt::new(), &sources);
-    bindings::ALL.iter().for_each(|family| family.register(&mut engine));
+    bindings::register(&mut engine);
     (engine, sources)
 }

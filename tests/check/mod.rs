@@ -1,5 +1,6 @@
 //! What `check` says, with records of its own.
 
+mod bindings;
 mod rules;
 
 use okgscript::bindings::binding::{Binding, key, param};
@@ -17,9 +18,10 @@ pub static RECORDS: &[Binding] = &[
         "t_select",
         &[
             param("set", "string", ""),
-            param("filter", "map | closure", "").optional().keys(&[
+            param("filter", "map | closure", "").optional().clauses(&[
                 key("ops_state", "string | array", "").one_of(STATES),
                 key("image", "string | map", ""),
+                key("version", "string", "").one_of(&["old", "current"]),
                 key("older_than", "duration", ""),
             ]),
         ],

@@ -79,19 +79,28 @@ fn unknown_keys_have_a_suggestion() {
     let what = "`t_select` knows no key `opsState` in its filter";
     wrong("t_select(\"a\", #{ opsState: \"None\" });", Kind::UnknownKey, (1, 18), what, "did you mean `ops_state`?");
     let what = "`t_select` knows no key `zone` in its filter";
-    wrong("t_select(\"a\", #{ zone: 1 });", Kind::UnknownKey, (1, 18), what, "keys: ops_state, image, older_than");
+    wrong(
+        "t_select(\"a\", #{ zone: 1 });",
+        Kind::UnknownKey,
+        (1, 18),
+        what,
+        "keys: ops_state, image, version, older_than",
+    );
+    right("t_select(\"a\", #{ not_ops_state: \"None\" });");
     right("t_select(\"a\", #{ image: #{ anything: \"x\" } });");
 }
 
 #[test]
 fn words_are_spelt_as_okg_spells_them() {
-    let what = "`kill` is not one that OKG knows";
+    let what = "`kill` is not a known opsState";
     wrong("t_set_state([], \"kill\");", Kind::Invalid, (1, 17), what, "did you mean \"Kill\"?");
-    let what = "`Alocated` is not one that OKG knows";
+    let what = "`Alocated` is not a known opsState";
     let text = "t_select(\"a\", #{ ops_state: [\"None\", \"Alocated\"] });";
     wrong(text, Kind::Invalid, (1, 38), what, "custom_ops_states([\"Alocated\"])");
     right("custom_ops_states([\"Draining\"]); t_set_state([], \"Draining\"); t_set_state([], \"Kill\");");
     right("let mine = [\"x\"]; custom_ops_states(mine); t_set_state([], \"y\");");
+    let what = "`new` is not a known version";
+    wrong("t_select(\"a\", #{ not_version: \"new\" });", Kind::Invalid, (1, 31), what, "known: old, current");
 }
 
 #[test]
