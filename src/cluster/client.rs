@@ -15,7 +15,7 @@ use tower::{BoxError, Layer as _, Service};
 
 use super::collection::Collection;
 use super::connect::Connect;
-use super::door::{DoorLayer, EntryId};
+use super::door::{Despite, DoorLayer, EntryId};
 use super::errors::{Call, Origin};
 use super::gate::Gate;
 use super::journal::Journal;
@@ -392,6 +392,24 @@ impl Cluster {
         self.write(call, request("PUT", &path, "application/json", object)).await
     }
 
+    /// Replaces an object for which one condition of the gate does not hold.
+    pub(super) async fn replace_despite<T: DeserializeOwned>(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        name: &str,
+        object: &Value,
+        condition: &str,
+    ) -> Result<T, Diagnostic> {
+        let call = call("replace", kind, namespace, name);
+        let mut query = Query::default();
+        query.add("fieldManager", FIELD_MANAGER);
+        let path = query.on(&kind.object_path(namespace, name, None)?);
+        let mut request = request("PUT", &path, "application/json", object);
+        request.extensions_mut().insert(Despite(condition.to_owned()));
+        self.write(call, request).await
+    }
+
     /// Deletes an object; returns it when it is still there, waiting for a finalizer or for its grace to end.
     pub async fn delete(
         &self,
@@ -482,10 +500,6 @@ impl Cluster {
         let words = call.clone();
         let sent = tokio::spawn(async move {
             let answer = cluster.send(&call, request).await?;
-            if let Ok(object) = serde_json::from_slice::<Identified>(&answer.body) {
-                let Identity { resource_version, uid, .. } = object.metadata;
-                cluster.0.journal.identified(answer.entry, resource_version, uid);
-            }
             Ok(answer.body)
         });
         let body = match sent.await {

@@ -149,7 +149,12 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Collection<T> {
                 Err(error) => return Err(error),
             }
         };
-        self.shared.replace(sheet);
+        let again = self.shared.state().epoch > 0;
+        self.shared.state().take(&self.shared, sheet);
+        if again {
+            // Clones that wait have seen it break.
+            self.shared.changes.send_modify(|count| *count += 1);
+        }
         let task = tokio::spawn(drive(self.shared.clone())).abort_handle();
         let mut driver = self.driver.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(former) = driver.replace(task) {

@@ -16,6 +16,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use kube::client::Body;
 use tower::{BoxError, Layer, Service};
 
+use super::client::Identified;
 use super::gate::Gate;
 use super::journal::{Entry, Journal, Outcome};
 use crate::clock::Clock;
@@ -23,6 +24,10 @@ use crate::clock::Clock;
 /// Number of a request in the journal, on its answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct EntryId(pub(super) u64);
+
+/// Name of the one condition of the gate that does not hold for a request, on that request.
+#[derive(Clone, Debug)]
+pub(super) struct Despite(pub(super) String);
 
 /// Makes [`Door`]s.
 #[derive(Clone, Debug)]
@@ -51,7 +56,8 @@ impl DoorLayer {
     fn admit(&self, request: &Request<Body>) -> Result<Opened, BoxError> {
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
         let write = is_write(request.method(), &path);
-        if write && let Some(refusal) = self.gate.closed() {
+        let despite = request.extensions().get::<Despite>().map(|it| it.0.as_str());
+        if write && let Some(refusal) = self.gate.closed_despite(despite) {
             return Err(Box::new(refusal));
         }
         let bytes = request.body().try_clone().and_then(|body| body.collect().now_or_never());
@@ -73,7 +79,8 @@ impl DoorLayer {
         };
         let watch = entry.path.contains("watch=");
         let id = self.journal.asked(entry, watch)?;
-        Ok(Opened { journal: self.journal.clone(), clock: self.clock, id, answered: false, settled: false })
+        let (journal, clock) = (self.journal.clone(), self.clock);
+        Ok(Opened { journal, clock, id, answered: false, settled: false, answer: write.then(Vec::new) })
     }
 }
 
@@ -134,12 +141,25 @@ struct Opened {
     id: u64,
     answered: bool,
     settled: bool,
+    /// A write's answer as far as it came: the object that the write made.
+    answer: Option<Vec<u8>>,
 }
 
 impl Opened {
+    fn hear(&mut self, data: &[u8]) {
+        self.journal.received(self.id, data.len() as u64);
+        if let Some(answer) = &mut self.answer {
+            answer.extend_from_slice(data);
+        }
+    }
+
     fn settle(&mut self, outcome: Outcome) {
         if !self.settled {
             self.settled = true;
+            let answer = self.answer.take().filter(|_| outcome == Outcome::Answered);
+            if let Some(object) = answer.and_then(|answer| serde_json::from_slice::<Identified>(&answer).ok()) {
+                self.journal.identified(self.id, object.metadata.resource_version, object.metadata.uid);
+            }
             self.journal.settle(self.id, self.clock.now(), outcome);
         }
     }
@@ -166,8 +186,9 @@ impl HttpBody for Counted {
         let polled = Pin::new(&mut self.body).poll_frame(context);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
-                let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
-                self.opened.journal.received(self.opened.id, bytes);
+                if let Some(data) = frame.data_ref() {
+                    self.opened.hear(data);
+                }
             }
             Poll::Ready(Some(Err(_))) => self.opened.settle(Outcome::Cut),
             Poll::Ready(None) => self.opened.settle(Outcome::Answered),

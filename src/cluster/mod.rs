@@ -20,7 +20,9 @@ mod door;
 mod errors;
 pub mod gate;
 pub mod journal;
+pub mod journal_file;
 pub mod kind;
+pub mod lock;
 mod proxy;
 mod transport;
 
@@ -30,4 +32,6 @@ pub use collection::Collection;
 pub use connect::Connect;
 pub use gate::Gate;
 pub use journal::{Entry, Journal, Outcome};
+pub use journal_file::{JournalFile, Recording};
 pub use kind::{Kind, Selector};
+pub use lock::{Lock, LockRequest};

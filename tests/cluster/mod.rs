@@ -4,6 +4,8 @@
 
 mod collection;
 mod faults;
+mod journal_file;
+mod lock;
 mod real;
 mod requests;
 mod scripted;

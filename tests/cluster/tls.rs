@@ -181,7 +181,15 @@ impl Server {
                 let (stream, _) = listener.accept().await.unwrap();
                 let (acceptor, routes, guard, log) = (acceptor.clone(), routes.clone(), guard.clone(), log.clone());
                 tokio::spawn(async move {
-                    let Ok(stream) = acceptor.accept(stream).await else { return };
+                    let stream = match acceptor.accept(stream).into_fallible().await {
+                        Ok(stream) => stream,
+                        // The client may have sent its request already: unread, it would break the connection before
+                        // the client can read why.
+                        Err((_, mut stream)) => {
+                            let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+                            return;
+                        }
+                    };
                     let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
                         note(&log, &request);
                         let (refused, routes) = (guard(&request), routes.clone());
