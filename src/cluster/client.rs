@@ -15,6 +15,7 @@ use tower::{BoxError, Layer as _, Service};
 
 use super::collection::Collection;
 use super::connect::Connect;
+use super::discovery::Found;
 use super::door::{Despite, DoorLayer, EntryId};
 use super::errors::{Call, Origin};
 use super::gate::Gate;
@@ -51,6 +52,7 @@ struct Inner {
     gate: Gate,
     timeout: Duration,
     seed: u64,
+    kinds: tokio::sync::OnceCell<Vec<Found>>,
 }
 
 impl fmt::Debug for Cluster {
@@ -197,7 +199,18 @@ impl Cluster {
         let (journal, gate) = (Journal::default(), Gate::default());
         let door = DoorLayer { journal: journal.clone(), gate: gate.clone(), clock };
         let client = kube::Client::new(door.layer(service), namespace.as_str());
-        Inner { client, way: None, origin, namespace, clock, journal, gate, timeout, seed }
+        Inner {
+            client,
+            way: None,
+            origin,
+            namespace,
+            clock,
+            journal,
+            gate,
+            timeout,
+            seed,
+            kinds: tokio::sync::OnceCell::new(),
+        }
     }
 
     /// Returns the namespace that is meant when none is named.
@@ -473,9 +486,29 @@ impl Cluster {
 
     /// Returns what a path of the API server answers.
     pub async fn raw(&self, path: &str) -> Result<Value, Diagnostic> {
-        let kind =
-            Kind { group: "".into(), version: "".into(), plural: "".into(), kind: "path".into(), namespaced: false };
-        self.read(&call("get", &kind, "", path), path).await
+        self.raw_as(path, None).await
+    }
+
+    pub(super) async fn raw_as(&self, path: &str, accept: Option<&'static str>) -> Result<Value, Diagnostic> {
+        let core = |text: &'static str| std::borrow::Cow::Borrowed(text);
+        let kind = Kind { group: core(""), version: core(""), plural: core(""), kind: core("path"), namespaced: false };
+        let call = call("get", &kind, "", path);
+        let uri: http::Uri = path.parse().map_err(|error: http::uri::InvalidUri| {
+            Diagnostic::new(crate::diagnostic::Kind::Invalid, format!("`{path}` is no path of an API server"))
+                .why(error.to_string())
+        })?;
+        let mut request = get("/");
+        *request.uri_mut() = uri;
+        if let Some(accept) = accept {
+            request.headers_mut().insert(http::header::ACCEPT, http::HeaderValue::from_static(accept));
+        }
+        let answer = self.send(&call, request).await?;
+        self.parse(&call, &answer.body)
+    }
+
+    /// Returns the kinds that the server has, read once.
+    pub(super) async fn discovered(&self) -> Result<&[Found], Diagnostic> {
+        Ok(self.0.kinds.get_or_try_init(|| self.discover()).await?.as_slice())
     }
 
     /// Sends a question that changes nothing, although it is a POST.

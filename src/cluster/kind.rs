@@ -46,6 +46,10 @@ pub const LEASE: Kind = known("coordination.k8s.io", "v1", "leases", "Lease");
 pub const CONTROLLER_REVISION: Kind = known("apps", "v1", "controllerrevisions", "ControllerRevision");
 /// A Deployment.
 pub const DEPLOYMENT: Kind = known("apps", "v1", "deployments", "Deployment");
+/// A ReplicaSet.
+pub const REPLICA_SET: Kind = known("apps", "v1", "replicasets", "ReplicaSet");
+/// Kubernetes' own StatefulSet, which is not OKG's workload.
+pub const APPS_STATEFUL_SET: Kind = known("apps", "v1", "statefulsets", "StatefulSet");
 /// A Job.
 pub const JOB: Kind = known("batch", "v1", "jobs", "Job");
 /// KEDA's order to scale something.
@@ -72,6 +76,8 @@ pub const ALL: &[Kind] = &[
     LEASE,
     CONTROLLER_REVISION,
     DEPLOYMENT,
+    REPLICA_SET,
+    APPS_STATEFUL_SET,
     JOB,
     SCALED_OBJECT,
     HORIZONTAL_POD_AUTOSCALER,

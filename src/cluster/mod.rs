@@ -16,6 +16,7 @@ pub mod client;
 pub mod collection;
 pub mod connect;
 mod credentials;
+mod discovery;
 mod door;
 mod errors;
 pub mod gate;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod collection;
+mod discovery;
 mod faults;
 mod journal_file;
 mod lock;
