@@ -7,6 +7,7 @@ mod architecture;
 mod check;
 mod cli;
 mod cluster;
+mod reference;
 mod sandbox;
 mod script;
 mod support;

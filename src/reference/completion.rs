@@ -26,17 +26,23 @@ pub struct Candidate {
     pub sort: Sort,
 }
 
+/// Names that the records do not hold.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Extras<'a> {
+    /// Properties of all types, with what they are.
+    pub properties: &'a [(&'a str, &'a str)],
+    /// Variables.
+    pub variables: &'a [String],
+    /// Functions that can be called as methods.
+    pub methods: &'a [String],
+}
+
 /// Returns what may stand at the end of `before`, the text up to the cursor, and where the word that it replaces
 /// begins.
 ///
 /// In a map literal of a call those are the keys of the record, after a point the properties of all types, elsewhere
 /// functions and variables.
-pub fn candidates(
-    before: &str,
-    families: &[Bindings],
-    properties: &[(&str, &str)],
-    variables: &[String],
-) -> (usize, Vec<Candidate>) {
+pub fn candidates(before: &str, families: &[Bindings], extras: &Extras) -> (usize, Vec<Candidate>) {
     let word = |c: char| c.is_alphanumeric() || c == '_';
     let start = before.char_indices().rev().take_while(|(_, c)| word(*c)).last().map_or(before.len(), |(at, _)| at);
     let (head, typed) = before.split_at(start);
@@ -50,13 +56,14 @@ pub fn candidates(
         }
     };
     if head.ends_with('.') && !head.ends_with("..") {
-        properties.iter().for_each(|(name, doc)| add(name, doc, Sort::Property));
+        extras.properties.iter().for_each(|(name, doc)| add(name, doc, Sort::Property));
+        extras.methods.iter().for_each(|name| add(name, "", Sort::Function));
     } else if let Some((call, index)) = open_map(head) {
         let records = families.iter().flat_map(|family| family.records().iter());
         let keys = records.filter(|record| record.name == call).filter_map(|record| record.params.get(index));
         keys.flat_map(|param| param.keys).for_each(|key| add(key.name, key.doc, Sort::Key));
     } else {
-        variables.iter().for_each(|name| add(name, "", Sort::Variable));
+        extras.variables.iter().for_each(|name| add(name, "", Sort::Variable));
         let records = families.iter().flat_map(|family| family.records().iter());
         records.for_each(|record: &&Binding| add(record.name, &record.signature(), Sort::Function));
     }

@@ -10,7 +10,7 @@ mod markdown;
 mod rights;
 mod text;
 
-pub use completion::{Candidate, Sort, candidates};
+pub use completion::{Candidate, Extras, Sort, candidates};
 pub use definitions::definitions;
 pub use markdown::{TypeTable, list, markdown};
 pub use rights::{Needs, needs, role};

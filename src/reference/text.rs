@@ -113,17 +113,22 @@ fn rows(params: &[Param]) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     for param in params {
         let optional = if param.optional { " (optional)" } else { "" };
-        let words = one_of(param.one_of);
+        let words = one_of(param.doc, param.one_of);
         rows.push(vec![param.name.to_owned(), param.ty.to_owned(), format!("{}{words}{optional}", param.doc)]);
         for key in param.keys {
-            rows.push(vec![format!("  {}", key.name), key.ty.to_owned(), format!("{}{}", key.doc, one_of(key.one_of))]);
+            rows.push(vec![
+                format!("  {}", key.name),
+                key.ty.to_owned(),
+                format!("{}{}", key.doc, one_of(key.doc, key.one_of)),
+            ]);
         }
     }
     rows
 }
 
-fn one_of(words: &[&str]) -> String {
-    if words.is_empty() { String::new() } else { format!(": {}", words.join(", ")) }
+/// Lists the words that a string may be, unless the text says them already.
+fn one_of(doc: &str, words: &[&str]) -> String {
+    if words.iter().all(|word| doc.contains(word)) { String::new() } else { format!(": {}", words.join(", ")) }
 }
 
 /// Returns each right as a phrase: `patch gameservers.game.kruise.io`.
