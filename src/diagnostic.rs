@@ -403,19 +403,27 @@ impl miette::ReportHandler for House {
     }
 }
 
-/// Returns the known word that `word` was probably meant to be.
+/// Returns the known word that `word` was probably meant to be, if any comes near enough. Of two that come equally
+/// near, the first in the alphabet.
 pub fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let folded = word.to_lowercase().replace(['-', '_'], "");
-    let limit = (folded.chars().count() / 3).max(1);
-    known
-        .into_iter()
-        .map(|candidate| {
-            let other = candidate.to_lowercase().replace(['-', '_'], "");
-            (strsim::damerau_levenshtein(&folded, &other), candidate)
-        })
-        .filter(|(distance, _)| *distance <= limit)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
+    // Makes `opsState`, `ops-state` and `OPS_STATE` the same as `ops_state`.
+    let fold =
+        |word: &str| word.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect::<String>();
+    let folded = fold(word);
+    let limit = match folded.chars().count() {
+        0..=5 => 1,
+        6..=9 => 2,
+        _ => 3,
+    };
+    let distance = |candidate: &str| {
+        let other = fold(candidate);
+        // A word of some length inside the other one: `set_ops_state` for `gs_set_ops_state`.
+        let within = folded.len().min(other.len()) >= 5 && (other.contains(&folded) || folded.contains(&other));
+        if within && other != folded { 2 } else { strsim::damerau_levenshtein(&folded, &other) }
+    };
+    let near =
+        known.into_iter().filter(|candidate| *candidate != word).map(|candidate| (distance(candidate), candidate));
+    near.filter(|(distance, _)| *distance <= limit).min().map(|(_, candidate)| candidate)
 }
 
 #[cfg(test)]
@@ -450,6 +458,9 @@ mod tests {
         assert_eq!(closest("opsstate", ["ops_state", "state"]), Some("ops_state"));
         assert_eq!(closest("minecraftt", ["minecraft", "lobby"]), Some("minecraft"));
         assert_eq!(closest("zork", ["sort", "map"]), None);
+        assert_eq!(closest("set_ops_state", ["gs_get", "gs_set_ops_state"]), Some("gs_set_ops_state"));
+        assert_eq!(closest("gs_set_opstate", ["gs_set_ops_state", "gs_select"]), Some("gs_set_ops_state"));
+        assert_eq!(closest("drain", ["gs_get", "rain_or_shine"]), None);
     }
 
     #[test]

@@ -6,9 +6,9 @@ use serde_json::Value;
 use super::functions::nothing_sent;
 use super::{Checker, File, label};
 use crate::bindings::binding::{Binding, Key, Param};
-use crate::diagnostic::{Diagnostic, Kind};
+use crate::diagnostic::{Diagnostic, Kind, closest};
 use crate::script::calls::{Arg, Call, Entry, Shape};
-use crate::script::{duration, suggest::nearest};
+use crate::script::duration;
 
 pub(super) fn check(checker: &Checker, file: &File, found: &mut Vec<Diagnostic>) {
     let words = declared_words(file);
@@ -174,7 +174,7 @@ fn unknown_key(checker: &Checker, file: &File, record: &Binding, param: &Param, 
     let what = format!("`{}` knows no key `{}` in its {}", record.name, entry.key, param.name);
     let wrong = checker.at(file.name, entry.position, Kind::UnknownKey, what);
     let names: Vec<&str> = param.keys.iter().map(|key| key.name).collect();
-    nothing_sent(match nearest(&entry.key, names.iter().copied()) {
+    nothing_sent(match closest(&entry.key, names.iter().copied()) {
         Some(meant) => label(wrong, format!("did you mean `{meant}`?")),
         None => wrong,
     })
@@ -207,7 +207,7 @@ fn unknown_word(
     }
     let name = if ops_state { "opsState" } else { name };
     let wrong = checker.at(file.name, arg.position, Kind::Invalid, format!("`{text}` is not a known {name}"));
-    let wrong = match nearest(text, one_of.iter().copied().chain(declared.iter().map(String::as_str))) {
+    let wrong = match closest(text, one_of.iter().copied().chain(declared.iter().map(String::as_str))) {
         Some(meant) => label(wrong, format!("did you mean \"{meant}\"?")),
         None => wrong,
     };

@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Checker, File, label};
-use crate::diagnostic::{Diagnostic, Kind};
+use crate::diagnostic::{Diagnostic, Kind, closest};
 use crate::script::calls::{Call, Function, Outline, Shape};
-use crate::script::suggest::nearest;
 
 /// What the language knows beside the engine's functions: name, numbers of parameters.
 pub(super) fn of_the_language() -> BTreeMap<String, BTreeSet<usize>> {
@@ -35,7 +34,7 @@ pub(super) fn check(checker: &Checker, file: &File, found: &mut Vec<Diagnostic>)
         if outline.functions.iter().any(|function| function.name == *name) {
             wrong = wrong
                 .help(format!("a function of a module is no value; wrap it in a closure: `|x| {module}::{name}(x)`"));
-        } else if let Some(meant) = nearest(name, outline.exports.iter().map(String::as_str)) {
+        } else if let Some(meant) = closest(name, outline.exports.iter().map(String::as_str)) {
             wrong = label(wrong, format!("did you mean `{module}::{meant}`?"));
         }
         found.push(wrong);
@@ -116,7 +115,7 @@ fn qualified(checker: &Checker, file: &File, call: &Call, module: &str) -> Optio
     let Some(known) = file.modules.get(module) else {
         let what = format!("there is no module `{module}` here");
         let mut wrong = checker.at(file.name, call.position, Kind::UnknownModule, what);
-        wrong = match nearest(module, file.modules.keys().map(String::as_str)) {
+        wrong = match closest(module, file.modules.keys().map(String::as_str)) {
             Some(meant) => wrong.help(format!("did you mean `{meant}::{}`?", call.name)),
             None => wrong.help(format!("import it first: `import \"okg/{module}\" as {module};`")),
         };
@@ -139,7 +138,7 @@ fn qualified(checker: &Checker, file: &File, call: &Call, module: &str) -> Optio
     };
     let mut wrong = checker.at(file.name, call.position, Kind::UnknownFunction, what);
     let names = outline.functions.iter().filter(|function| !function.private);
-    if let Some(meant) = nearest(&call.name, names.clone().map(|function| function.name.as_str())) {
+    if let Some(meant) = closest(&call.name, names.clone().map(|function| function.name.as_str())) {
         wrong = label(wrong, format!("did you mean {}?", signatures(names.filter(|function| function.name == meant))));
     }
     Some(nothing_sent(wrong.help(format!("`okgscript doc` shows what `{module}` offers"))))
@@ -210,8 +209,8 @@ impl Checker<'_> {
         let word = |name: &&str| name.starts_with(|c: char| c.is_alphabetic());
         let engine = self.functions.keys().map(String::as_str).filter(word);
         // Ours first: of two names that come equally near, a binding is more likely.
-        let meant = nearest(name, self.records.keys().copied().chain(own))
-            .or_else(|| nearest(name, engine.filter(|known| !known.contains('$'))))?;
+        let meant = closest(name, self.records.keys().copied().chain(own))
+            .or_else(|| closest(name, engine.filter(|known| !known.contains('$'))))?;
         let function = outline.functions.iter().find(|function| function.name == meant);
         let record = self.records.get(meant).map(|record| record.signature());
         Some(record.or_else(|| function.map(signature)).unwrap_or_else(|| meant.to_owned()))

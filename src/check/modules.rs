@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::functions::nothing_sent;
 use super::{Checker, label};
-use crate::diagnostic::{Diagnostic, Kind};
+use crate::diagnostic::{Diagnostic, Kind, closest};
 use crate::script::calls::{Import, Outline, outline};
-use crate::script::suggest::nearest;
 use crate::script::{explain_syntax, find_module, shipped};
 
 /// Reads and checks what a file imports; returns what is known of each module, by alias.
@@ -65,7 +64,7 @@ fn missing(checker: &Checker, file: &str, import: &Import, path: &str) -> Diagno
     let what = format!("there is no module `{path}`");
     let wrong = checker.at(file, import.position, Kind::UnknownModule, what);
     let embedded: Vec<&str> = shipped::STDLIB.iter().map(|(name, _)| *name).collect();
-    let wrong = match nearest(path, embedded.iter().copied()) {
+    let wrong = match closest(path, embedded.iter().copied()) {
         Some(meant) => label(wrong, format!("did you mean \"{meant}\"?")),
         None => wrong,
     };

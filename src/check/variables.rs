@@ -2,9 +2,8 @@
 
 use super::functions::nothing_sent;
 use super::{Checker, File, label};
-use crate::diagnostic::{Diagnostic, Kind};
+use crate::diagnostic::{Diagnostic, Kind, closest};
 use crate::script::calls::Undeclared;
-use crate::script::suggest::nearest;
 
 pub(super) fn check(checker: &Checker, file: &File, found: &mut Vec<Diagnostic>) {
     let given = |name: &Undeclared| !name.in_function && checker.variables.contains(&name.name);
@@ -38,7 +37,7 @@ fn undeclared(checker: &Checker, file: &File, used: &Undeclared) -> Diagnostic {
         None => {
             let visible = used.visible.iter().map(String::as_str);
             let outside = checker.variables.iter().map(String::as_str).filter(|_| !used.in_function);
-            match (nearest(name, visible.chain(outside)), name) {
+            match (closest(name, visible.chain(outside)), name) {
                 (Some(meant), _) => label(wrong, format!("did you mean `{meant}`?")),
                 (None, "None" | "undefined") => wrong.help("nothing is written `()`"),
                 (None, "True" | "False") => wrong.help(format!("write `{}`", name.to_lowercase())),

@@ -2,11 +2,11 @@
 
 use super::{Form, Global, files, terminal};
 use crate::bindings;
-use crate::diagnostic::{Diagnostic, Kind};
+use crate::diagnostic::{Diagnostic, Kind, closest};
 use crate::exit_code::ExitCode;
 use crate::reference;
 use crate::script::calls::outline;
-use crate::script::{Script, shipped, suggest::nearest};
+use crate::script::{Script, shipped};
 
 /// Arguments of `doc`.
 #[derive(Debug, clap::Args)]
@@ -80,7 +80,7 @@ fn unknown(name: &str) -> Diagnostic {
     let families = bindings::ALL.iter().map(|family| family.family);
     let known: Vec<&str> =
         functions.chain(families).chain(others).chain(types.iter().map(|(name, ..)| *name)).collect();
-    match nearest(name, known) {
+    match closest(name, known) {
         Some(meant) => wrong.help(format!("did you mean `{meant}`?")),
         None => wrong.help("`okgscript doc` lists everything"),
     }

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::{fs, io};
 
 use crate::bindings;
-use crate::diagnostic::{Diagnostic, Kind};
-use crate::script::{Engine, Interrupt, Limits, Sources, engine, shipped, suggest::nearest};
+use crate::diagnostic::{Diagnostic, Kind, closest};
+use crate::script::{Engine, Interrupt, Limits, Sources, engine, shipped};
 
 /// Reads a script: a file, `-` for stdin, or the name of a shipped script. Returns its name and text.
 pub fn read(name: &str) -> Result<(String, String), Diagnostic> {
@@ -34,7 +34,7 @@ fn missing(name: &str) -> Diagnostic {
     let known: Vec<&str> = shipped::SCRIPTS.iter().map(|(name, _)| *name).collect();
     let wrong = Diagnostic::new(Kind::Missing, format!("there is no script `{name}`"))
         .why("it is neither a file here nor the name of a shipped script");
-    match nearest(name.strip_suffix(".rhai").unwrap_or(name), known.iter().copied()) {
+    match closest(name.strip_suffix(".rhai").unwrap_or(name), known.iter().copied()) {
         Some(meant) => wrong.help(format!("did you mean `{meant}`?")),
         None => wrong.help("`okgscript list` names the shipped scripts"),
     }

@@ -26,7 +26,6 @@ mod resolver;
 pub mod shipped;
 mod snapshot;
 mod source;
-pub mod suggest;
 mod syntax;
 mod token;
 pub mod value;
