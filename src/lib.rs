@@ -3,7 +3,7 @@
 //! One folder is one room:
 //!
 //! - [`cli`]: the terminal, one file a command; alone prints.
-//! - [`session`](crate): engine, bindings and cluster put together.
+//! - [`session`]: engine, bindings and cluster put together.
 //! - [`script`]: the Rhai host, knowing no Kubernetes.
 //! - [`bindings`]: what scripts can call.
 //! - [`check`]: what can be said of a script without running it.
@@ -24,3 +24,4 @@ pub mod okg;
 pub mod reference;
 pub mod sandbox;
 pub mod script;
+pub mod session;

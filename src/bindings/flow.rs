@@ -41,7 +41,7 @@ pub fn bindings() -> Bindings {
             host(&ctx)?.show(Event::Custom { name: name.to_owned(), data });
             Ok(())
         })
-        .bind(&NOW, |ctx: NativeCallContext| -> ScriptResult<String> { Ok(host(&ctx)?.clock.now().to_string()) })
+        .bind(&NOW, |ctx: NativeCallContext| -> ScriptResult<String> { Ok(host(&ctx)?.now().to_string()) })
         .bind(&ENV, |name: &str| env(name, None))
         .bind(&ENV, |name: &str, default: &str| env(name, Some(default)))
 }
@@ -213,10 +213,10 @@ fn param_value(ctx: &NativeCallContext, name: &str) -> ScriptResult<Dynamic> {
 
 fn step(ctx: NativeCallContext, name: &str, work: FnPtr) -> ScriptResult<Dynamic> {
     let host = host(&ctx)?;
-    let begun = host.clock.now();
+    let begun = host.now();
     host.show(Event::StepBegan { name: name.to_owned() });
     let result = work.call_within_context::<Dynamic>(&ctx, ());
-    let seconds = host.clock.now().duration_since(begun).as_secs_f64();
+    let seconds = host.now().duration_since(begun).as_secs_f64();
     let summary = match &result {
         Ok(value) => display::summary(value),
         Err(_) => String::new(),

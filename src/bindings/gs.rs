@@ -208,7 +208,7 @@ const CUSTOM_OPS_STATES: Binding = Binding {
 
 /// Makes script values of rooms.
 pub fn game_servers(host: &Host, set: &str, rooms: Vec<Room>) -> GameServers {
-    let read_at = host.clock.now();
+    let read_at = host.now();
     let rooms = rooms.into_iter().map(|room| GameServerValue { room: Arc::new(room), read_at }).collect();
     GameServers { set: set.into(), rooms: Arc::new(rooms) }
 }
@@ -223,7 +223,7 @@ fn gs_select(ctx: &NativeCallContext, function: &str, gss: &str, filter: &Map) -
     let host = host(ctx)?;
     let filter = Filter::parse(function, filter, &host.custom_ops_states()).map_err(throw)?;
     let view = select_view(&host, function, gss, &filter)?;
-    let now = host.clock.now();
+    let now = host.now();
     let rooms = view.rooms.into_iter().filter(|room| filter.matches(room, now)).collect();
     Ok(game_servers(&host, gss, rooms))
 }

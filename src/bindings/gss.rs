@@ -174,7 +174,7 @@ const GSS_VICTIMS: Binding = Binding {
 };
 
 fn value_of(host: &Host, set: Arc<GameServerSet>) -> GameServerSetValue {
-    GameServerSetValue { set, read_at: host.clock.now() }
+    GameServerSetValue { set, read_at: host.now() }
 }
 
 fn gss_get(ctx: NativeCallContext, name: &str) -> ScriptResult<GameServerSetValue> {

@@ -17,7 +17,7 @@ use super::stage::{Event, Stage};
 use crate::clock::Clock;
 use crate::cluster::{Cluster, Connect};
 use crate::diagnostic::{Diagnostic, Kind};
-use crate::script::{Interrupt, Sources, interrupted, throw};
+use crate::script::{Interrupt, STACK_SIZE, Sources, interrupted, throw};
 
 /// What a host function returns.
 pub type ScriptResult<T> = Result<T, Box<EvalAltResult>>;
@@ -215,6 +215,7 @@ impl Host {
         let reads = current_reads();
         let results: Vec<Mutex<Option<ScriptResult<T>>>> = (0..count).map(|_| Mutex::new(None)).collect();
         let start = |index: usize| {
+            let _inside = self.runtime.enter();
             READS.set(reads.clone());
             let result = work(index);
             if let Some(slot) = results.get(index) {
@@ -308,6 +309,12 @@ impl Host {
         fastrand::Rng::with_seed(mixed)
     }
 
+    /// Returns the present time of the run.
+    pub fn now(&self) -> jiff::Timestamp {
+        let _inside = self.runtime.enter();
+        self.clock.now()
+    }
+
     /// Enters the runtime, so that tasks can be spawned and instants taken.
     pub fn enter(&self) -> tokio::runtime::EnterGuard<'_> {
         self.runtime.enter()
@@ -316,14 +323,11 @@ impl Host {
 
 /// Starts a thread with the stack that deep scripts need.
 fn spawn_script_thread<'scope>(scope: &'scope std::thread::Scope<'scope, '_>, work: impl FnOnce() + Send + 'scope) {
-    let built = std::thread::Builder::new().name("script".into()).stack_size(SCRIPT_STACK).spawn_scoped(scope, work);
+    let built = std::thread::Builder::new().name("script".into()).stack_size(STACK_SIZE).spawn_scoped(scope, work);
     if let Err(error) = built {
         tracing::error!("no thread for a branch of parallel: {error}");
     }
 }
-
-/// Stack of every thread that runs script code: 64 levels need 5.7 MiB in a debug build.
-pub const SCRIPT_STACK: usize = 32 << 20;
 
 /// Notes what is read through `reads` while `work` runs.
 pub fn with_reads<T>(reads: &Arc<Reads>, work: impl FnOnce() -> T) -> T {

@@ -19,11 +19,11 @@ mod options;
 mod outcome;
 mod pods;
 pub mod property;
-mod reads;
+pub mod reads;
 mod release;
 mod scale_pod;
 pub mod stage;
-mod table;
+pub mod table;
 mod values;
 mod wait;
 
@@ -46,6 +46,7 @@ pub fn records() -> impl Iterator<Item = &'static Binding> {
 pub fn register(engine: &mut Engine) {
     values::register_types(engine);
     outcome::register_type(engine);
+    wait::register_type(engine);
     for family in ALL.iter() {
         family.register(engine);
     }

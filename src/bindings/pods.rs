@@ -57,7 +57,7 @@ const PODS_READY: Binding = Binding {
 fn pods_list(ctx: NativeCallContext, gss: &str) -> ScriptResult<Array> {
     let host = host(&ctx)?;
     read_set(&host, gss)?;
-    let read_at = host.clock.now();
+    let read_at = host.now();
     let pods = read_pods(&host, gss)?;
     Ok(pods.into_values().map(|pod| Dynamic::from(PodValue { pod, read_at })).collect())
 }

@@ -267,7 +267,7 @@ pub fn read_judged(host: &Host, name: &str) -> ScriptResult<SetView> {
     if view.versions_known() || current_reads().is_some() {
         return Ok(view);
     }
-    let deadline = host.clock.now() + jiff::SignedDuration::from_secs(15);
+    let deadline = host.now() + jiff::SignedDuration::from_secs(15);
     loop {
         host.call(async {
             tokio::time::sleep(Duration::from_millis(250)).await;
@@ -277,7 +277,7 @@ pub fn read_judged(host: &Host, name: &str) -> ScriptResult<SetView> {
         if view.versions_known() {
             return Ok(view);
         }
-        if host.clock.now() >= deadline {
+        if host.now() >= deadline {
             let why = "for 15s OKG has not pushed the present template to the workload, or Kruise has not seen it";
             let what = format!("old and current rooms of `{name}` cannot be told apart");
             return Err(throw(

@@ -122,13 +122,13 @@ fn check_release(ctx: &NativeCallContext, name: &str, opts: &Map) -> ScriptResul
 
 /// Reads the set when OKG has taken its present specification over; if that does not happen, the release is refused.
 fn observed(host: &Host, name: &str) -> ScriptResult<SetView> {
-    let deadline = host.clock.now() + jiff::SignedDuration::from_secs(PATIENCE_SECONDS);
+    let deadline = host.now() + jiff::SignedDuration::from_secs(PATIENCE_SECONDS);
     loop {
         let view = read_view(host, name)?;
         if view.versions_known() {
             return Ok(view);
         }
-        if host.clock.now() >= deadline {
+        if host.now() >= deadline {
             let namespace = host.cluster()?.namespace().to_owned();
             let what = format!("OKG does not take changes of GameServerSet `{namespace}/{name}` over");
             let (seen, now) = (view.set.observed_generation(), view.set.metadata.generation);

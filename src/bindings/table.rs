@@ -17,3 +17,14 @@ pub fn draw(headers: &[&str], rows: &[Vec<String>]) -> String {
     let lines: Vec<&str> = drawn.lines().map(str::trim_end).collect();
     lines.join("\n")
 }
+
+/// Draws a Markdown table.
+pub fn markdown(headers: &[&str], rows: &[Vec<String>]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN);
+    table.set_header(headers.iter().map(Cell::new));
+    for row in rows {
+        table.add_row(row.iter().map(|cell| cell.replace('|', r"\|")).map(Cell::new));
+    }
+    table.to_string()
+}

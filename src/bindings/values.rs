@@ -288,6 +288,7 @@ pub fn types() -> Vec<TypeRecord> {
         },
     ];
     types.push(super::outcome::record());
+    types.push(super::wait::deadline_record());
     types
 }
 

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use rhai::{Dynamic, FnPtr, Map, NativeCallContext};
+use rhai::{Dynamic, Engine, FnPtr, Map, NativeCallContext};
 
 use super::binding::{Binding, Bindings, Key, key, param};
 use super::filter::Filter;
 use super::gs::{game_servers, reading};
 use super::host::{Host, ScriptResult, host, with_reads};
 use super::options::Options;
+use super::property::TypeRecord;
 use super::reads::{Reads, SetView, read_view};
 use super::stage::Event;
 use super::values::GameServers;
@@ -36,6 +37,7 @@ pub fn bindings() -> Bindings {
         })
         .bind(&RETRY_BACKOFF, retry_backoff)
         .bind(&SLEEP, sleep)
+        .bind(&DEADLINE, deadline)
 }
 
 const WAIT_KEYS: &[Key] = &[
@@ -119,6 +121,55 @@ const SLEEP: Binding = Binding {
     example: r#"sleep("2s"); true"#,
 };
 
+const DEADLINE: Binding = Binding {
+    name: "deadline",
+    doc: "Returns a moment so far from now: `over` says whether it has come, `left` is the time until then as a \
+          duration that waits take.",
+    params: &[param("time", "duration", "how long from now")],
+    returns: "Deadline",
+    errors: &["invalid"],
+    access: &[],
+    example: r#"let ends = deadline("10s"); sleep("4s"); ends.left == "6s" && !ends.over"#,
+};
+
+/// A moment in the run's future.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline(Timestamp);
+
+/// Returns the record of [`Deadline`].
+pub fn deadline_record() -> TypeRecord {
+    TypeRecord {
+        name: "Deadline",
+        doc: "A moment that comes.",
+        properties: vec![
+            ("over", "bool", "whether it has come"),
+            ("left", "string", "time until then, as a duration: \"1h30m\"; \"0s\" when it is over"),
+        ],
+    }
+}
+
+/// Makes [`Deadline`] known to an engine.
+pub fn register_type(engine: &mut Engine) {
+    engine.register_type_with_name::<Deadline>("Deadline");
+    engine.register_get("over", |ctx: NativeCallContext, deadline: &mut Deadline| -> ScriptResult<bool> {
+        Ok(host(&ctx)?.now() >= deadline.0)
+    });
+    engine.register_get("left", |ctx: NativeCallContext, deadline: &mut Deadline| -> ScriptResult<String> {
+        let left = deadline.0.duration_since(host(&ctx)?.now());
+        Ok(duration::exact(Duration::try_from(left).unwrap_or_default()))
+    });
+    engine.register_indexer_get(|_: &mut Deadline, key: &str| -> ScriptResult<Dynamic> {
+        Err(throw(super::property::unknown("Deadline", key, ["over", "left"].into_iter())))
+    });
+    engine.register_fn("to_string", |deadline: &mut Deadline| deadline.0.to_string());
+    engine.register_fn("to_debug", |deadline: &mut Deadline| deadline.0.to_string());
+}
+
+fn deadline(ctx: NativeCallContext, time: &str) -> ScriptResult<Deadline> {
+    let time = duration::parse(time).map_err(throw)?;
+    Ok(Deadline(host(&ctx)?.now().checked_add(signed(time)).unwrap_or(Timestamp::MAX)))
+}
+
 /// A wait that is about to begin.
 pub struct Wait<'a> {
     /// The host.
@@ -151,14 +202,14 @@ impl Wait<'_> {
     ) -> ScriptResult<Option<T>> {
         let host = self.host;
         let reads = Arc::new(Reads::default());
-        let begun = host.clock.now();
+        let begun = host.now();
         let deadline = begun.checked_add(signed(self.timeout)).unwrap_or(Timestamp::MAX);
         let mut held_since: Option<Timestamp> = None;
         let outcome = loop {
             let mut pause = self.every;
             match with_reads(&reads, &mut evaluate) {
                 Ok(Seen::Holds(value)) => {
-                    let now = host.clock.now();
+                    let now = host.now();
                     let since = *held_since.get_or_insert(now);
                     let left = signed(self.stable_for) - now.duration_since(since);
                     if left <= SignedDuration::ZERO {
@@ -178,7 +229,7 @@ impl Wait<'_> {
                 }
                 Err(error) => return Err(error),
             }
-            let now = host.clock.now();
+            let now = host.now();
             show(now.duration_since(begun).as_secs_f64());
             if now >= deadline {
                 break None;
@@ -301,7 +352,7 @@ fn gs_wait(
     let result = wait.run(
         || {
             let view = read_view(&host, gss)?;
-            let now = host.clock.now();
+            let now = host.now();
             let containers = super::filter::containers_of(&view.rooms);
             filter.check_containers("gs_wait", &containers).map_err(throw)?;
             let rooms: Vec<_> = view.rooms.iter().filter(|room| filter.matches(room, now)).cloned().collect();
@@ -315,7 +366,7 @@ fn gs_wait(
             Ok(if found.rooms.len() >= wanted { Seen::Holds(found) } else { Seen::NotYet })
         },
         |seconds| {
-            let now = host.clock.now();
+            let now = host.now();
             let lacks = lacks.borrow();
             let slowest = lacks.iter().min_by_key(|(_, lack)| lack.since);
             let slowest = slowest.map(|(name, lack)| format!("{name} {} {}", lack.text, passed(lack.since, now)));
@@ -339,7 +390,7 @@ fn gs_wait(
         duration::exact(wait.timeout)
     );
     let mut diagnostic = Diagnostic::new(Kind::Timeout, what);
-    let now = host.clock.now();
+    let now = host.now();
     let lacks = lacks.into_inner();
     for (name, lack) in lacks.iter().take(20) {
         diagnostic = diagnostic.why(format!("{name} {} for {}", lack.text, passed(lack.since, now)));
@@ -427,7 +478,7 @@ fn retry_backoff(ctx: NativeCallContext, opts: Map, attempt: FnPtr) -> ScriptRes
         ));
     }
     let mut pauses = Pauses::new(&opts, &host)?;
-    let begun = host.clock.now();
+    let begun = host.now();
     let deadline = timeout.map(|timeout| begun.checked_add(signed(timeout)).unwrap_or(Timestamp::MAX));
     let mut tried = 0u64;
     loop {
@@ -443,10 +494,10 @@ fn retry_backoff(ctx: NativeCallContext, opts: Map, attempt: FnPtr) -> ScriptRes
             }
         };
         let pause = pauses.next().max(asked.unwrap_or_default());
-        let next = host.clock.now().checked_add(signed(pause)).unwrap_or(Timestamp::MAX);
+        let next = host.now().checked_add(signed(pause)).unwrap_or(Timestamp::MAX);
         let over = limit.is_some_and(|limit| tried >= limit) || deadline.is_some_and(|deadline| next > deadline);
         if over {
-            let spent = host.clock.now().duration_since(begun);
+            let spent = host.now().duration_since(begun);
             let spent = duration::format(Duration::try_from(spent).unwrap_or_default());
             let what = format!("gave up after {tried} attempts in {spent}");
             return Err(throw(

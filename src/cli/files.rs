@@ -19,7 +19,7 @@ pub fn read(name: &str) -> Result<(String, String), Diagnostic> {
     match fs::read_to_string(path) {
         Ok(text) => Ok((name.to_owned(), text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => match shipped::script(name) {
-            Some(text) => Ok((name.to_owned(), text.to_owned())),
+            Some(text) => Ok((format!("{}.rhai", name.strip_suffix(".rhai").unwrap_or(name)), text.to_owned())),
             None => Err(missing(name)),
         },
         Err(error) => Err(unreadable(name, &error)),

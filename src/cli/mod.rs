@@ -6,16 +6,25 @@
 mod check;
 mod doc;
 mod files;
+mod global;
+mod launch;
 mod list;
 mod new;
 mod rbac;
+mod receipt;
+mod run;
+mod sandbox;
+mod script_args;
+mod signals;
+mod stage;
 mod terminal;
 
-use std::path::PathBuf;
+use std::ffi::OsString;
 use std::process;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+pub use self::global::{Form, Global};
 use crate::diagnostic::Diagnostic;
 use crate::exit_code::ExitCode;
 
@@ -30,51 +39,10 @@ struct Cli {
     command: Command,
 }
 
-/// Flags of every command: kubectl's.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Global options")]
-pub struct Global {
-    /// Context of the kubeconfig.
-    #[arg(long, global = true, value_name = "NAME")]
-    pub context: Option<String>,
-    /// Namespace; default: the context's, or `default`.
-    #[arg(short, long, global = true, value_name = "NAME")]
-    pub namespace: Option<String>,
-    /// Kubeconfig file; default: KUBECONFIG, then ~/.kube/config.
-    #[arg(long, global = true, value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
-    /// User to act as.
-    #[arg(long = "as", global = true, value_name = "USER")]
-    pub as_user: Option<String>,
-    /// Group to act as; may be repeated.
-    #[arg(long = "as-group", global = true, value_name = "GROUP")]
-    pub as_groups: Vec<String>,
-    /// Longest time for one request: `30s`.
-    #[arg(long, global = true, value_name = "DURATION")]
-    pub request_timeout: Option<String>,
-    /// Form of results on stdout.
-    #[arg(short, long, global = true, value_name = "FORM")]
-    pub output: Option<Form>,
-    /// Show more of what is done; twice: every request.
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    pub verbose: u8,
-}
-
-/// Form of results.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Form {
-    /// JSON.
-    Json,
-    /// YAML.
-    Yaml,
-    /// Columns, as kubectl prints them.
-    Table,
-    /// Markdown.
-    Markdown,
-}
-
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run a script: a file, `-` for stdin, or the name of a shipped one.
+    Run(run::Arguments),
     /// Say what is wrong with scripts, running nothing.
     Check(check::Arguments),
     /// Show what functions, types, modules and scripts do.
@@ -85,23 +53,40 @@ enum Command {
     New(new::Arguments),
     /// Print the Role that a script needs.
     Rbac(rbac::Arguments),
+    /// Serve an embedded OKG cluster on loopback, for kubectl and any other client.
+    Sandbox(sandbox::Arguments),
 }
 
 /// Runs the command line and returns the process's exit code.
 pub fn run() -> process::ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => return process::ExitCode::from(terminal::usage(&error)),
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    process::ExitCode::from(end(dispatch(&arguments)) as u8)
+}
+
+fn dispatch(arguments: &[OsString]) -> Result<ExitCode, Diagnostic> {
+    let mut command = Cli::command();
+    let script = script_args::find(arguments)?;
+    if let Some(script) = &script {
+        command = script_args::add(command, script);
+    }
+    let parsed = command.try_get_matches_from(arguments);
+    let (matches, cli) = match parsed.and_then(|matches| Cli::from_arg_matches(&matches).map(|cli| (matches, cli))) {
+        Ok(parsed) => parsed,
+        Err(error) => return Ok(terminal::usage(&error)),
     };
-    let global = &cli.global;
-    let result = match &cli.command {
-        Command::Check(arguments) => check::run(arguments, global),
-        Command::Doc(arguments) => doc::run(arguments, global),
-        Command::List(arguments) => list::run(arguments, global),
+    let global = cli.global;
+    match &cli.command {
+        Command::Run(arguments) => {
+            let given = script_args::values(&matches, script.as_ref());
+            run::run(arguments.clone(), global, script, given)
+        }
+        Command::Check(arguments) => check::run(arguments, &global),
+        Command::Doc(arguments) => doc::run(arguments, &global),
+        Command::List(arguments) => list::run(arguments, &global),
         Command::New(arguments) => new::run(arguments),
-        Command::Rbac(arguments) => rbac::run(arguments, global),
-    };
-    process::ExitCode::from(end(result) as u8)
+        Command::Rbac(arguments) => rbac::run(arguments, &global),
+        Command::Sandbox(arguments) => sandbox::run(arguments, &global),
+    }
 }
 
 /// Draws the error of a command and returns the exit code.

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use crate::diagnostic::Diagnostic;
+use crate::exit_code::ExitCode;
 
 /// Writes a result to stdout. A reader that has gone away is no error.
 pub fn out(text: &str) {
@@ -24,10 +25,13 @@ pub fn report(diagnostic: &Diagnostic) {
     let _ = anstream::stderr().lock().write_all(diagnostic.draw(true).as_bytes());
 }
 
+/// Returns whether stderr takes colour: a terminal, and nobody said no.
+pub fn colour() -> bool {
+    anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never
+}
+
 /// Prints what clap says about the command line: help to stdout, faults to stderr. Returns the exit code.
-pub fn usage(error: &clap::Error) -> u8 {
-    match error.print() {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => 0,
-        _ => u8::try_from(error.exit_code()).unwrap_or(2),
-    }
+pub fn usage(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    if error.use_stderr() { ExitCode::Usage } else { ExitCode::Done }
 }

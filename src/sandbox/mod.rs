@@ -73,6 +73,8 @@ impl Sandbox {
     /// Starts a cluster and lets it settle. Call inside the runtime that `clock` belongs to.
     pub async fn start(options: &Options, clock: Clock) -> Result<Sandbox, Diagnostic> {
         let scenario = match &options.scenario {
+            Some((name, _)) if scenario::is_built_in(name) => Scenario::built_in(name, options.seed)
+                .ok_or_else(|| Diagnostic::new(Kind::Internal, "the built-in scenario is missing"))??,
             Some((name, text)) => Scenario::parse(name, text)?,
             None => Scenario::built_in("minecraft", options.seed)
                 .ok_or_else(|| Diagnostic::new(Kind::Internal, "the built-in scenario is missing"))??,
@@ -100,6 +102,15 @@ impl Sandbox {
             for (resource, object) in &scenario.objects {
                 self.create(&actor, resource, object.clone())?;
             }
+        }
+        Ok(())
+    }
+
+    /// Creates the objects of a file of Kubernetes YAML.
+    pub fn load_yaml(&self, name: &str, text: &str) -> Result<(), Diagnostic> {
+        let actor = Actor::controller("okgscript-scenario");
+        for (resource, object) in &Scenario::parse(name, text)?.objects {
+            self.create(&actor, resource, object.clone())?;
         }
         Ok(())
     }

@@ -20,11 +20,34 @@ pub struct Scenario {
     pub objects: Vec<(String, Value)>,
 }
 
+/// Names of the built-in scenarios.
+pub const BUILT_IN: &[&str] = &["minecraft", "conformance"];
+
+/// Returns whether a scenario of that name is built in.
+pub fn is_built_in(name: &str) -> bool {
+    BUILT_IN.contains(&name)
+}
+
 impl Scenario {
     /// Returns a built-in scenario.
     pub fn built_in(name: &str, _seed: u64) -> Option<Result<Scenario, Diagnostic>> {
-        let scenario = Scenario { name: name.to_owned(), nodes: vec!["node-0".into()], ..Scenario::default() };
-        ["minecraft", "conformance"].contains(&name).then_some(Ok(scenario))
+        let mut scenario = Scenario { name: name.to_owned(), nodes: vec!["node-0".into()], ..Scenario::default() };
+        if name == "minecraft" {
+            scenario.params = [("gss", "minecraft"), ("image", "acs/minecraft-demo:1.12.2-new")]
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), Value::from(value)))
+                .collect();
+            scenario.objects.push((
+                "gameserversets.game.kruise.io".into(),
+                serde_json::json!({
+                    "apiVersion": "game.kruise.io/v1alpha1", "kind": "GameServerSet",
+                    "metadata": {"name": "minecraft", "namespace": "default"},
+                    "spec": {"replicas": 3, "updateStrategy": {"type": "OnDelete"}, "gameServerTemplate": {"spec": {
+                        "containers": [{"name": "minecraft", "image": "acs/minecraft-demo:1.12.2"}]}}},
+                }),
+            ));
+        }
+        is_built_in(name).then_some(Ok(scenario))
     }
 
     /// Reads a scenario.

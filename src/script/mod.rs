@@ -42,7 +42,7 @@ pub use syntax::explain as explain_syntax;
 pub use token::place;
 
 // So that only this room and `bindings` name Rhai.
-pub use rhai::{AST, Dynamic, Engine, Position, Scope};
+pub use rhai::{AST, Dynamic, Engine, EvalAltResult, FnPtr, Position, Scope};
 
 /// What a host function returns.
 pub type ScriptResult<T> = Result<T, Box<rhai::EvalAltResult>>;

@@ -78,7 +78,7 @@ fn shipped_scripts_are_right() {
 #[test]
 fn shipped_modules_are_right() {
     for (name, _) in okgscript::script::shipped::STDLIB {
-        let import = format!("import \"{name}\" as module;");
+        let import = format!("import \"{name}\" as shipped;");
         Test::new().script(&import).args(["check", "a.rhai"]).ok();
     }
 }

@@ -1,0 +1,300 @@
+//! The receipt: what a run did, what it left alone, and the command that goes back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::global::Form;
+use super::stage::span;
+use super::terminal::out;
+use crate::bindings::host::Host;
+use crate::bindings::ledger::Ledger;
+use crate::bindings::reads::{SetView, view};
+use crate::bindings::table;
+use crate::diagnostic::Diagnostic;
+use crate::okg::game_server::Room;
+use crate::okg::ops_state;
+use crate::script::{Script, duration};
+
+/// What a run came to.
+pub struct Receipt {
+    ledger: Ledger,
+    views: BTreeMap<String, SetView>,
+    begun: Timestamp,
+    ended: Timestamp,
+    requests: u64,
+    bytes: u64,
+    way_back: Option<String>,
+    stopped: bool,
+}
+
+impl Receipt {
+    /// Reads the sets that the run wrote to once more, and sums up.
+    pub fn take(
+        host: &Arc<Host>,
+        script: &Script,
+        params: &BTreeMap<String, Value>,
+        begun: Timestamp,
+        failure: Option<&Diagnostic>,
+    ) -> Receipt {
+        let ledger = host.ledger().clone();
+        let mut views = BTreeMap::new();
+        let mut sets: BTreeSet<String> = ledger.sets.keys().cloned().collect();
+        sets.extend(ledger.rooms.iter().filter_map(|room| crate::okg::names::set_of(&room.name).map(str::to_owned)));
+        if !sets.is_empty() {
+            // The script has ended, an interrupt has done its work: the receipt may still read.
+            host.interrupt.reset();
+        }
+        for set in sets {
+            let Ok(cluster) = host.cluster() else { continue };
+            let name = set.clone();
+            if let Ok(seen) = host.call(async move { view(&cluster, &name).await }) {
+                views.insert(set, seen);
+            }
+        }
+        let totals = host.known_cluster().map(|cluster| cluster.journal().totals()).unwrap_or_default();
+        Receipt {
+            way_back: way_back(&ledger, script, params),
+            ledger,
+            views,
+            begun,
+            ended: host.now(),
+            requests: totals.requests,
+            bytes: totals.sent + totals.received,
+            stopped: failure.is_some(),
+        }
+    }
+
+    /// Returns whether some writes failed.
+    pub fn failed(&self) -> bool {
+        !self.ledger.failed.is_empty()
+    }
+
+    /// Returns the command that restores the former image, if the image was changed.
+    pub fn way_back(&self) -> Option<&str> {
+        self.way_back.as_deref()
+    }
+
+    /// Returns what was done, in a few words each, for the end of an error.
+    pub fn in_short(&self) -> Vec<String> {
+        if self.ledger.untouched() {
+            return vec!["nothing was changed".to_owned()];
+        }
+        let mut said = Vec::new();
+        for (set, change) in &self.ledger.sets {
+            for image in &change.images {
+                said.push(format!("{set}: image of {} {} -> {}", image.container, image.from, image.to));
+            }
+            if let Some((from, to)) = change.replicas {
+                said.push(format!("{set}: replicas {from} -> {to}"));
+            }
+            for field in &change.fields {
+                said.push(format!("{set}: {} {} -> {}", field.path, field.from, field.to));
+            }
+        }
+        let rooms: BTreeSet<&str> = self.ledger.rooms.iter().map(|room| room.name.as_str()).collect();
+        said.push(match rooms.len() {
+            0 => "no room was written".to_owned(),
+            count => format!("{count} rooms were written; Allocated rooms touched: {}", self.allocated_touched()),
+        });
+        said.extend(self.ledger.others.iter().cloned());
+        vec![said.join("; ")]
+    }
+
+    fn allocated_touched(&self) -> usize {
+        let touched =
+            self.ledger.rooms.iter().filter(|room| room.field == "opsState" && room.before == ops_state::ALLOCATED);
+        touched.count()
+    }
+
+    /// Prints the receipt on stdout.
+    pub fn print(&self, form: Form) {
+        if self.ledger.untouched() {
+            if !self.stopped && self.requests > 0 {
+                out(&format!("Nothing was changed. {}", self.effort()));
+            }
+            return;
+        }
+        for (set, view) in &self.views {
+            let rows = self.rows(set, view);
+            let headers = ["NAME", "STATE", "OPSSTATE", "VERSION", "AGE", "THIS RUN"];
+            out("\n");
+            out(&if form == Form::Markdown { table::markdown(&headers, &rows) } else { table::draw(&headers, &rows) });
+        }
+        out(&self.sums());
+        out(&format!("Allocated rooms touched: {}.{}", self.allocated_touched(), self.still_playing()));
+        for remark in &self.ledger.failed {
+            out(&format!("failed: {}: {}", remark.name, remark.reason));
+        }
+        for remark in &self.ledger.skipped {
+            out(&format!("skipped: {}: {}", remark.name, remark.reason));
+        }
+        if let Some(back) = &self.way_back {
+            out(&format!("To go back: {back}"));
+        }
+    }
+
+    fn rows(&self, set: &str, view: &SetView) -> Vec<Vec<String>> {
+        let mut rows: Vec<Vec<String>> = view
+            .rooms
+            .iter()
+            .map(|room| {
+                let age = room.server.metadata.creation_timestamp.map(|made| self.ended.duration_since(made));
+                let age = age.and_then(|age| std::time::Duration::try_from(age).ok()).map(duration::format);
+                vec![
+                    room.name().to_owned(),
+                    room.server.state().to_owned(),
+                    room.server.ops_state().to_owned(),
+                    room.version.word().to_owned(),
+                    age.unwrap_or_default(),
+                    self.this_run(room),
+                ]
+            })
+            .collect();
+        for name in self.gone(set, view) {
+            let blank = || "-".to_owned();
+            rows.push(vec![name.clone(), blank(), blank(), blank(), blank(), format!("{}, gone", self.written(&name))]);
+        }
+        rows.sort_by_key(|row| crate::okg::names::ordinal(row.first().map(String::as_str).unwrap_or_default()));
+        rows
+    }
+
+    /// Returns the rooms of a set that were written and are no longer there.
+    fn gone(&self, set: &str, view: &SetView) -> BTreeSet<String> {
+        let there: BTreeSet<&str> = view.rooms.iter().map(Room::name).collect();
+        let of_set = self.ledger.rooms.iter().filter(|room| crate::okg::names::set_of(&room.name) == Some(set));
+        of_set.filter(|room| !there.contains(room.name.as_str())).map(|room| room.name.clone()).collect()
+    }
+
+    fn written(&self, name: &str) -> String {
+        let changes: Vec<String> = self
+            .ledger
+            .rooms
+            .iter()
+            .filter(|room| room.name == name)
+            .map(|room| match room.field {
+                "opsState" => format!("{} -> {}", room.before, room.after),
+                field => format!("{field} {} -> {}", room.before, room.after),
+            })
+            .collect();
+        changes.join(", ")
+    }
+
+    fn this_run(&self, room: &Room) -> String {
+        let written = self.ledger.rooms.iter().any(|change| change.uid == room.server.metadata.uid);
+        if written {
+            return self.written(room.name());
+        }
+        if let Some(remark) = self.ledger.skipped.iter().find(|remark| remark.name == room.name()) {
+            return format!("skipped: {}", remark.reason);
+        }
+        if room.server.metadata.creation_timestamp.is_some_and(|made| made >= self.begun) {
+            return "opened".to_owned();
+        }
+        match room.server.ops_state() {
+            ops_state::NONE => "left alone".to_owned(),
+            state => format!("left alone: {state}"),
+        }
+    }
+
+    fn sums(&self) -> String {
+        let rooms = || self.views.values().flat_map(|view| &view.rooms);
+        let retired: BTreeSet<&str> = self
+            .ledger
+            .rooms
+            .iter()
+            .filter(|room| room.field == "opsState" && room.after == ops_state::WAIT_TO_BE_DELETED)
+            .map(|room| room.name.as_str())
+            .collect();
+        let gone: usize = self.views.iter().map(|(set, view)| self.gone(set, view).len()).sum();
+        let opened =
+            rooms().filter(|room| room.server.metadata.creation_timestamp.is_some_and(|made| made >= self.begun));
+        let allocated = rooms().filter(|room| room.server.ops_state() == ops_state::ALLOCATED).count();
+        let (skipped, failed) = (self.ledger.skipped.len(), self.ledger.failed.len());
+        format!(
+            "{} rooms marked ({gone} gone), {allocated} Allocated, {} opened, {skipped} skipped, {failed} failed. {}",
+            retired.len(),
+            opened.count(),
+            self.effort()
+        )
+    }
+
+    fn effort(&self) -> String {
+        let seconds = self.ended.duration_since(self.begun).as_secs_f64();
+        format!("{} requests, {} kB, {}.", self.requests, self.bytes.div_ceil(1000), span(seconds))
+    }
+
+    fn still_playing(&self) -> String {
+        let rooms = self.views.values().flat_map(|view| &view.rooms);
+        let playing: Vec<&str> = rooms
+            .filter(|room| room.server.ops_state() == ops_state::ALLOCATED && room.version.word() == "old")
+            .map(Room::name)
+            .collect();
+        match playing.as_slice() {
+            [] => String::new(),
+            [one] => format!(" {one} stays until its match ends; `--follow 2h` retires it then."),
+            many => {
+                let shown: Vec<&str> = many.iter().take(6).copied().collect();
+                let more = if many.len() > shown.len() { ", …" } else { "" };
+                format!(" {}{more} stay until their matches end; `--follow 2h` retires them then.", shown.join(", "))
+            }
+        }
+    }
+
+    /// Returns the receipt as data.
+    pub fn to_json(&self) -> Value {
+        let rooms: BTreeMap<&String, Vec<Value>> = self
+            .views
+            .iter()
+            .map(|(set, view)| {
+                let row = |room: &Room| {
+                    json!({
+                        "name": room.name(),
+                        "uid": room.server.metadata.uid,
+                        "state": room.server.state(),
+                        "opsState": room.server.ops_state(),
+                        "version": room.version.word(),
+                        "thisRun": self.this_run(room),
+                    })
+                };
+                (set, view.rooms.iter().map(row).collect())
+            })
+            .collect();
+        json!({
+            "changes": self.ledger,
+            "rooms": rooms,
+            "allocatedTouched": self.allocated_touched(),
+            "requests": self.requests,
+            "bytes": self.bytes,
+            "begun": self.begun.to_string(),
+            "ended": self.ended.to_string(),
+            "toGoBack": self.way_back,
+        })
+    }
+}
+
+/// Returns the command line that restores the former image.
+fn way_back(ledger: &Ledger, script: &Script, params: &BTreeMap<String, Value>) -> Option<String> {
+    let (set, change) = ledger.sets.iter().find(|(_, change)| !change.images.is_empty())?;
+    let image = change.images.first()?;
+    let declares = |name: &str| script.params.iter().any(|param| param.name == name);
+    if declares("gss") && declares("image") {
+        let mut command = format!("okgscript run {} --gss {set} --image {}", quoted(&script.name), quoted(&image.from));
+        if let Some(container) = params.get("container").and_then(Value::as_str).filter(|name| !name.is_empty()) {
+            command.push_str(&format!(" --container {container}"));
+        }
+        return Some(command);
+    }
+    Some(format!("okgscript eval 'gss_set_image(\"{set}\", \"{}\", \"{}\")'", image.container, image.from))
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_' | ':' | '@' | '=' | '+');
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}

@@ -1,0 +1,151 @@
+//! `okgscript run`: a script from its first line to the receipt.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::global::{Form, Global};
+use super::launch::Launch;
+use super::receipt::Receipt;
+use super::script_args::{self, Loaded};
+use super::stage::{self, Show};
+use super::{signals, terminal};
+use crate::bindings::stage::{Event, Stage};
+use crate::diagnostic::{Diagnostic, Kind};
+use crate::exit_code::ExitCode;
+use crate::script::{Interrupt, STACK_SIZE, contain};
+
+/// Arguments of `run`.
+#[derive(Clone, Debug, Args)]
+pub struct Arguments {
+    /// A file, `-` for stdin, or the name of a shipped script; its parameters become flags
+    #[arg(value_name = "SCRIPT")]
+    script: String,
+    /// File with values of parameters: a YAML or JSON map
+    #[arg(long, value_name = "FILE")]
+    params: Option<PathBuf>,
+    /// Write what happens to a file, as JSON lines
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
+}
+
+/// Runs the script on a thread with the stack that deep scripts need.
+pub fn run(
+    command: Arguments,
+    global: Global,
+    loaded: Option<Loaded>,
+    given: BTreeMap<String, Value>,
+) -> Result<ExitCode, Diagnostic> {
+    let Some(loaded) = loaded else {
+        let what = format!("the script `{}` was not found on the command line", command.script);
+        return Err(Diagnostic::new(Kind::Usage, what).help("write the script right after `run`"));
+    };
+    let interrupt = loaded.desk.interrupt.clone();
+    on_script_thread(&interrupt, move || perform(&command, &global, loaded, given))
+}
+
+/// Runs `work` on a thread whose stack is deep enough for scripts, and listens for signals; a panic becomes an error
+/// report.
+pub fn on_script_thread<T: Send + 'static>(
+    interrupt: &Interrupt,
+    work: impl FnOnce() -> Result<T, Diagnostic> + Send + 'static,
+) -> Result<T, Diagnostic> {
+    let (ended, end) = mpsc::channel();
+    let leaving = ended.clone();
+    signals::listen(interrupt, move || {
+        let _ =
+            leaving.send(Err(Diagnostic::new(Kind::Interrupted, "left at the third signal, whatever was under way")));
+    });
+    let thread = std::thread::Builder::new().name("script".into()).stack_size(STACK_SIZE);
+    let running = thread.spawn(move || {
+        let _ = ended.send(contain(work).and_then(|result| result));
+    });
+    running.map_err(|error| Diagnostic::new(Kind::Internal, "no thread could be started").why(error.to_string()))?;
+    end.recv().unwrap_or_else(|_| Err(Diagnostic::new(Kind::Internal, "the script's thread ended without a word")))
+}
+
+fn perform(
+    command: &Arguments,
+    global: &Global,
+    loaded: Loaded,
+    given: BTreeMap<String, Value>,
+) -> Result<ExitCode, Diagnostic> {
+    let Loaded { script, desk } = loaded;
+    let wrong = desk.check(&script);
+    if !wrong.is_empty() {
+        wrong.iter().for_each(terminal::report);
+        return Ok(ExitCode::Usage);
+    }
+    let file = params_file(command.params.as_deref())?;
+    let events = stage::events_file(command.events.as_deref())?;
+    let launch = Launch::new(global)?;
+    let _inside = launch.enter();
+    let params = script_args::settle(&script, given, file, &launch.params)?;
+    let show = Arc::new(Show::new(global.form(), launch.clock, events));
+    let parts = launch.parts(&desk.interrupt, &desk.sources, show.clone(), params.clone());
+    let run = parts.run.clone();
+    let session = desk.open(parts);
+    let host = session.host().clone();
+    show.show(&Event::Begun { script: title(&script.name), place: place(&launch, &params), run });
+    let begun = host.now();
+    let result = session.run(&script);
+    let receipt = Receipt::take(&host, &script, &params, begun, result.as_ref().err());
+    let code = match &result {
+        Ok(_) if receipt.failed() => ExitCode::Partial,
+        Ok(_) => ExitCode::Done,
+        Err(diagnostic) => diagnostic.kind.exit_code(),
+    };
+    if show.one_document() {
+        let error = result.as_ref().err().map(Diagnostic::to_json);
+        let document = json!({"results": show.results(), "receipt": receipt.to_json(), "error": error});
+        print_document(global.form(), &document)?;
+    } else {
+        receipt.print(global.form());
+    }
+    if let Err(mut diagnostic) = result {
+        diagnostic.done.extend(receipt.in_short());
+        if let Some(back) = receipt.way_back() {
+            diagnostic.help.push(format!("{back}   # goes back"));
+        }
+        terminal::report(&diagnostic);
+    }
+    Ok(code)
+}
+
+fn title(name: &str) -> String {
+    Path::new(name).file_stem().map_or_else(|| name.to_owned(), |stem| stem.to_string_lossy().into_owned())
+}
+
+fn place(launch: &Launch, params: &BTreeMap<String, Value>) -> String {
+    let set = params.get("gss").and_then(Value::as_str);
+    let set = set.map(|set| format!("GameServerSet {set}, ")).unwrap_or_default();
+    let place = if launch.place.is_empty() { "the current context" } else { &launch.place };
+    format!("{set}{place}")
+}
+
+/// Prints one document on stdout.
+pub fn print_document(form: Form, document: &Value) -> Result<(), Diagnostic> {
+    let failed = |error: String| Diagnostic::new(Kind::Internal, "the result cannot be written").why(error);
+    let text = match form {
+        Form::Yaml => serde_saphyr::to_string(document).map_err(|error| failed(error.to_string()))?,
+        _ => serde_json::to_string_pretty(document).map_err(|error| failed(error.to_string()))?,
+    };
+    terminal::out(text.trim_end());
+    Ok(())
+}
+
+fn params_file(path: Option<&Path>) -> Result<BTreeMap<String, Value>, Diagnostic> {
+    let Some(path) = path else { return Ok(BTreeMap::new()) };
+    let shown = path.display();
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Diagnostic::new(Kind::Missing, format!("the parameter file `{shown}` cannot be read")).why(error.to_string())
+    })?;
+    serde_saphyr::from_str(&text).map_err(|error| {
+        Diagnostic::new(Kind::Parameter, format!("the parameter file `{shown}` is no map of values"))
+            .why(error.to_string())
+            .help("write `name: value` lines, YAML or JSON. Nothing was sent.")
+    })
+}

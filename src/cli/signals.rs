@@ -1,0 +1,61 @@
+//! Ctrl-C and SIGTERM: the first ends the script, the second what runs at its end, the third the process.
+
+use crate::script::Interrupt;
+
+/// Listens for signals on a thread of its own, so that nothing that a script does can keep it from hearing.
+///
+/// `leave` is called at the third.
+pub fn listen(interrupt: &Interrupt, leave: impl Fn() + Send + 'static) {
+    let interrupt = interrupt.clone();
+    let listening = std::thread::Builder::new().name("signals".into()).spawn(move || {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        runtime.block_on(async move {
+            let Some(mut signals) = Signals::new() else { return };
+            for count in 1.. {
+                if !signals.next().await {
+                    return;
+                }
+                interrupt.trigger();
+                if count == 3 {
+                    leave();
+                }
+            }
+        });
+    });
+    if let Err(error) = listening {
+        tracing::warn!("signals are not listened for: {error}");
+    }
+}
+
+#[cfg(unix)]
+struct Signals(tokio::signal::unix::Signal, tokio::signal::unix::Signal);
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> Option<Signals> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Some(Signals(signal(SignalKind::interrupt()).ok()?, signal(SignalKind::terminate()).ok()?))
+    }
+
+    async fn next(&mut self) -> bool {
+        tokio::select! {
+            biased;
+            heard = self.0.recv() => heard.is_some(),
+            heard = self.1.recv() => heard.is_some(),
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> Option<Signals> {
+        Some(Signals)
+    }
+
+    async fn next(&mut self) -> bool {
+        tokio::signal::ctrl_c().await.is_ok()
+    }
+}
