@@ -31,6 +31,9 @@ pub const FIELD_MANAGER: &str = "okgscript";
 /// Longest wait for the answer to one request, unless told otherwise.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// What a time-out of zero means, as for kubectl.
+const NO_TIMEOUT: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// Objects of one page of a list.
 const PAGE: &str = "500";
 
@@ -134,8 +137,9 @@ pub(super) struct Identity {
 struct Page<T> {
     #[serde(default)]
     metadata: PageMeta,
-    #[serde(default = "Vec::new")]
-    items: Vec<T>,
+    /// Servers written in Go may write an empty list as null.
+    #[serde(default)]
+    items: Option<Vec<T>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -160,9 +164,10 @@ impl Cluster {
     /// `invalid` for a kubeconfig that cannot be understood.
     pub async fn connect(options: &Connect, clock: Clock) -> Result<Cluster, Diagnostic> {
         let target = options.target()?;
-        let origin = Origin { context: target.context.clone(), server: target.server.clone() };
+        let origin = target.origin();
         let namespace = target.namespace.clone();
         let timeout = options.request_timeout.unwrap_or(REQUEST_TIMEOUT);
+        let timeout = if timeout.is_zero() { NO_TIMEOUT } else { timeout };
         let way = Transport::new(target, clock);
         let inner = Cluster::assemble(way.clone(), origin, namespace, clock, timeout, fastrand::u64(..));
         Ok(Cluster(Arc::new(Inner { way: Some(way), ..inner })))
@@ -177,7 +182,7 @@ impl Cluster {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let origin = Origin { context: context.to_owned(), server: "in process".to_owned() };
+        let origin = Origin { context: context.to_owned(), server: "in process".to_owned(), proxy: None };
         Cluster(Arc::new(Cluster::assemble(service, origin, namespace.to_owned(), clock, REQUEST_TIMEOUT, 0)))
     }
 
@@ -299,7 +304,7 @@ impl Cluster {
         let (pages, version) = self.pages(kind, namespace, selector, read).await?;
         let mut items = Vec::new();
         for (values, identities) in pages {
-            items.extend(identities.items.into_iter().map(|it| it.metadata).zip(values));
+            items.extend(identities.items.unwrap_or_default().into_iter().map(|it| it.metadata).zip(values));
         }
         Ok(Sheet { items, version })
     }
@@ -338,7 +343,7 @@ impl Cluster {
                     version = page.metadata.resource_version;
                 }
                 token = page.metadata.token;
-                pages.push((page.items, extra));
+                pages.push((page.items.unwrap_or_default(), extra));
                 if token.is_empty() {
                     return Ok((pages, version));
                 }

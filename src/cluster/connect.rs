@@ -7,7 +7,7 @@ use std::time::Duration;
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 
 use super::credentials::Source;
-use super::errors::chain;
+use super::errors::{Origin, chain};
 use super::proxy;
 use crate::diagnostic::{Diagnostic, Kind};
 
@@ -71,6 +71,15 @@ pub(super) struct Target {
 }
 
 impl Target {
+    /// Returns what diagnostics say of the way to the server; a proxy's password stays out.
+    pub(super) fn origin(&self) -> Origin {
+        let proxy = self.config.proxy_url.as_ref().map(|proxy| {
+            let host = proxy.authority().map_or("", |it| it.as_str().rsplit('@').next().unwrap_or_default());
+            format!("{}://{host}", proxy.scheme_str().unwrap_or("http"))
+        });
+        Origin { context: self.context.clone(), server: self.server.clone(), proxy }
+    }
+
     /// Makes a diagnostic of a configuration of which no client can be made.
     pub(super) fn unusable(&self, error: &kube::Error) -> Diagnostic {
         Diagnostic::new(Kind::Unavailable, format!("context `{}` cannot be used", self.context))
@@ -134,8 +143,15 @@ impl Connect {
             })?;
         }
         let empty = merged.contexts.is_empty() && merged.clusters.is_empty();
-        if empty && self.kubeconfig.is_none() && self.context.is_none() {
-            return Ok(None);
+        if empty && self.kubeconfig.is_none() {
+            return match &self.context {
+                None => Ok(None),
+                Some(context) => {
+                    let mut diagnostic = self.no_cluster();
+                    diagnostic.what = format!("there is no context `{context}`: no cluster is configured");
+                    Err(diagnostic)
+                }
+            };
         }
         Ok(Some((merged, files)))
     }

@@ -46,11 +46,21 @@ impl Call {
 pub(super) struct Origin {
     /// Name of the context.
     pub(super) context: String,
-    /// Address of the server; empty in process.
+    /// Address of the server; `in process` for one without.
     pub(super) server: String,
+    /// Address of the proxy that leads there.
+    pub(super) proxy: Option<String>,
 }
 
 impl Origin {
+    /// Returns the way to the server, for people.
+    fn way(&self) -> String {
+        match &self.proxy {
+            Some(proxy) => format!("`{}` through the proxy `{proxy}`", self.server),
+            None => format!("`{}`", self.server),
+        }
+    }
+
     pub(super) fn place(&self, mut diagnostic: Diagnostic) -> Diagnostic {
         diagnostic.context = Some(format!("context `{}`", self.context));
         diagnostic
@@ -221,14 +231,14 @@ impl Origin {
         }
         let sent = !never_sent(&error);
         if sent && call.writes() {
-            return self.unknown(call, format!("the connection to `{}` broke: {chain}", self.server));
+            return self.unknown(call, format!("the connection to {} broke: {chain}", self.way()));
         }
         let what = if sent {
             format!("the connection broke before {} could be read", call.object())
         } else {
             format!("the API server of context `{}` cannot be reached", self.context)
         };
-        let diagnostic = Diagnostic::new(Kind::Unavailable, what).why(format!("`{}`: {chain}", self.server));
+        let diagnostic = Diagnostic::new(Kind::Unavailable, what).why(format!("{}: {chain}", self.way()));
         self.place(if sent {
             diagnostic.help("call it inside `retry_backoff`, or run again")
         } else {
@@ -240,7 +250,6 @@ impl Origin {
 
     /// Certificates that the two sides do not accept of each other: nothing was sent.
     fn certificate(&self, chain: &str) -> Option<Diagnostic> {
-        let server = &self.server;
         let (what, help) = if chain.contains("UnknownIssuer")
             || chain.contains("self-signed")
             || chain.contains("CaUsedAsEndEntity")
@@ -263,7 +272,9 @@ impl Origin {
                 "the API server requires a client certificate",
                 "set `client-certificate` and `client-key`, or their `-data`, for this user in the kubeconfig",
             )
-        } else if chain.contains("received fatal alert") {
+        } else if let Some((_, alert)) = chain.split_once("received fatal alert: ")
+            && ALERTS.iter().any(|it| alert.starts_with(it))
+        {
             (
                 "the API server does not accept the client certificate",
                 "renew the user's certificate in the kubeconfig, or take that of this cluster",
@@ -275,12 +286,25 @@ impl Origin {
         };
         Some(
             Diagnostic::new(Kind::Unavailable, what)
-                .why(format!("`{server}`: {chain}"))
+                .why(format!("{}: {chain}", self.way()))
                 .help(help)
                 .with("certificate", true),
         )
     }
 }
+
+/// What a server says in the TLS handshake to a client certificate that it does not accept.
+const ALERTS: &[&str] = &[
+    "BadCertificate",
+    "UnsupportedCertificate",
+    "CertificateRevoked",
+    "CertificateExpired",
+    "CertificateUnknown",
+    "UnknownCA",
+    "AccessDenied",
+    "DecryptError",
+    "HandshakeFailure",
+];
 
 /// Whether a 404 is about the resource and not about one object of it.
 fn unknown_resource(status: Option<&Value>, details: &Value) -> bool {

@@ -459,3 +459,56 @@ async fn kubeconfigs_are_chosen_as_kubectl_chooses_them() {
     let error = connect(&options(dangling)).await.unwrap_err();
     assert!(error.why[0].contains("gone"), "{:?}", error.why);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_refuses_is_named() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let (mut client, _) = listener.accept().await.unwrap();
+        let _ = client.read(&mut [0; 4096]).await;
+        let _ = client.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n").await;
+    });
+    let home = Home::new();
+    let proxy = format!("http://ops:secret@127.0.0.1:{port}");
+    let it = options(home.kubeconfig(&format!("server: \"https://api.example:6443\", proxy-url: \"{proxy}\""), ""));
+    let error = read(&it).await.unwrap_err();
+    assert_eq!(error.what, "the API server of context `test` cannot be reached");
+    let named = format!("`https://api.example:6443/` through the proxy `http://127.0.0.1:{port}`");
+    assert!(error.why[0].starts_with(&named), "{:?}", error.why);
+    assert!(!error.draw(false).contains("secret"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_outlives_its_server() {
+    #[derive(serde::Deserialize)]
+    struct Lite {
+        spec: Spec,
+    }
+    #[derive(serde::Deserialize)]
+    struct Spec {
+        replicas: u64,
+    }
+    let authority = Authority::new("private");
+    let server = Server::start(Options::new(authority.server(&["127.0.0.1"]))).await;
+    let home = Home::new();
+    let it = options(home.kubeconfig(&cluster(&server, &authority), ""));
+    let it = Cluster::connect(&it, Clock::wall()).await.unwrap();
+    let mut sets = it.collection::<Lite>(&kind::GAME_SERVER_SET, "default", &okgscript::cluster::Selector::all());
+    sets.start().await.unwrap();
+    let port = server.port;
+    let api = server.stop().await;
+    let actor = okgscript::sandbox::object::Actor::controller("test");
+    let patch = okgscript::sandbox::object::Patch::Merge(serde_json::json!({ "spec": { "replicas": 7 } }));
+    api.patch(&actor, "gameserversets.game.kruise.io", "", "default", "minecraft", &patch).unwrap();
+    let _server = Server::start(Options::new(authority.server(&["127.0.0.1"])).again(port, api)).await;
+    let seen = async {
+        while sets.items()["minecraft"].spec.replicas != 7 {
+            sets.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), seen).await.unwrap();
+    let lists = it.journal().entries().iter().filter(|entry| entry.path.contains("limit=")).count();
+    assert_eq!(lists, 1, "what was missed was told by the watch");
+}

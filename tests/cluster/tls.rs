@@ -99,11 +99,19 @@ pub struct Options {
     certificate: Pair,
     clients: Option<CertificateDer<'static>>,
     guard: Arc<Guard>,
+    again: Option<(u16, Api)>,
 }
 
 impl Options {
     pub fn new(certificate: Pair) -> Options {
-        Options { certificate, clients: None, guard: Arc::new(|_| None) }
+        Options { certificate, clients: None, guard: Arc::new(|_| None), again: None }
+    }
+
+    /// Serves this cluster again, on the port it had.
+    #[must_use]
+    pub fn again(mut self, port: u16, api: Api) -> Options {
+        self.again = Some((port, api));
+        self
     }
 
     /// Only users with a certificate of this authority are let in.
@@ -138,6 +146,7 @@ impl Options {
 /// An API server behind TLS, on a port of its own, with the GameServerSet `default/minecraft`.
 pub struct Server {
     pub port: u16,
+    pub api: Api,
     seen: Arc<Mutex<Vec<Seen>>>,
     task: tokio::task::AbortHandle,
 }
@@ -150,7 +159,11 @@ impl Drop for Server {
 
 impl Server {
     pub async fn start(options: Options) -> Server {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let (port, api) = match options.again {
+            Some((port, api)) => (port, api),
+            None => (0, stocked()),
+        };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let builder = match options.clients {
             None => ServerConfig::builder().with_no_client_auth(),
@@ -164,23 +177,16 @@ impl Server {
         let (certificate, key) = options.certificate.der;
         let config = builder.with_single_cert(vec![certificate], key).unwrap();
         let acceptor = TlsAcceptor::from(Arc::new(config));
-        let api = Api::new(Clock::wall(), 0);
-        let actor = Actor::controller("test");
-        let set = json!({
-            "apiVersion": "game.kruise.io/v1alpha1",
-            "kind": "GameServerSet",
-            "metadata": { "name": "minecraft", "namespace": "default" },
-            "spec": { "replicas": 3, "gameServerTemplate": { "spec": { "containers": [{ "name": "minecraft", "image": "minecraft:1" }] } } },
-        });
-        api.create(&actor, "gameserversets.game.kruise.io", set).unwrap();
-        let routes = router(api, HttpOptions::default());
+        let routes = router(api.clone(), HttpOptions::default());
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (guard, log) = (options.guard, seen.clone());
         let task = tokio::spawn(async move {
+            // Dropped with this task, the set ends the connections.
+            let mut connections = tokio::task::JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 let (acceptor, routes, guard, log) = (acceptor.clone(), routes.clone(), guard.clone(), log.clone());
-                tokio::spawn(async move {
+                connections.spawn(async move {
                     let stream = match acceptor.accept(stream).into_fallible().await {
                         Ok(stream) => stream,
                         // The client may have sent its request already: unread, it would break the connection before
@@ -206,7 +212,17 @@ impl Server {
             }
         })
         .abort_handle();
-        Server { port, seen, task }
+        Server { port, api, seen, task }
+    }
+
+    /// Cuts all connections, now and from now on; returns the cluster behind it.
+    pub async fn stop(self) -> Api {
+        self.task.abort();
+        let api = self.api.clone();
+        drop(self);
+        // The port is free when the task has gone.
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        api
     }
 
     pub fn seen(&self) -> Vec<Seen> {
@@ -217,6 +233,20 @@ impl Server {
     pub fn authorizations(&self) -> Vec<String> {
         self.seen().into_iter().map(|seen| seen.authorization.unwrap_or_default()).collect()
     }
+}
+
+/// Returns a cluster with one GameServerSet.
+fn stocked() -> Api {
+    let api = Api::new(Clock::wall(), 0);
+    let actor = Actor::controller("test");
+    let set = json!({
+        "apiVersion": "game.kruise.io/v1alpha1",
+        "kind": "GameServerSet",
+        "metadata": { "name": "minecraft", "namespace": "default" },
+        "spec": { "replicas": 3, "gameServerTemplate": { "spec": { "containers": [{ "name": "minecraft", "image": "minecraft:1" }] } } },
+    });
+    api.create(&actor, "gameserversets.game.kruise.io", set).unwrap();
+    api
 }
 
 fn note(log: &Mutex<Vec<Seen>>, request: &Request<hyper::body::Incoming>) {
