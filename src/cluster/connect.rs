@@ -185,6 +185,7 @@ impl Connect {
         let broken = |error: &(dyn std::error::Error + 'static)| {
             Diagnostic::new(Kind::Missing, format!("context `{context}` of the kubeconfig cannot be used"))
                 .why(format!("{read}: {}", chain(error)))
+                .help("correct this context, or its cluster or user, in the kubeconfig")
         };
         let load = kube::Config::from_custom_kubeconfig(kubeconfig, &options);
         // Nothing in there waits; it is only declared to be able to.

@@ -164,6 +164,9 @@ async fn run(plugin: &ExecConfig) -> Result<Value, Diagnostic> {
     let answer: Value = serde_json::from_slice(&output.stdout)
         .or_else(|_| serde_saphyr::from_str(&String::from_utf8_lossy(&output.stdout)))
         .map_err(|error| refused(plugin, format!("its answer is no ExecCredential: {error}")))?;
+    if answer["kind"] != "ExecCredential" {
+        return Err(refused(plugin, "its answer is no ExecCredential".to_owned()));
+    }
     let wanted = plugin.api_version.as_deref().unwrap_or_default();
     let version = answer["apiVersion"].as_str().unwrap_or_default();
     if version != wanted {

@@ -229,6 +229,16 @@ impl Origin {
         if let Some(diagnostic) = self.certificate(&chain) {
             return self.place(diagnostic);
         }
+        if let Some(proxy) = self.proxy.as_ref().filter(|_| chain.contains("tunnel error")) {
+            let diagnostic = Diagnostic::new(
+                Kind::Unavailable,
+                format!("the proxy `{proxy}` does not lead to the API server of context `{}`", self.context),
+            );
+            return self
+                .place(diagnostic.why(format!("{}: {chain}", self.way())))
+                .help("may it lead there? `proxy-url` of the cluster in the kubeconfig, or `HTTPS_PROXY`, names the proxy")
+                .help("`NO_PROXY` lists servers that are reached without one");
+        }
         let sent = !never_sent(&error);
         if sent && call.writes() {
             return self.unknown(call, format!("the connection to {} broke: {chain}", self.way()));
@@ -339,14 +349,31 @@ fn never_sent(error: &(dyn StdError + 'static)) -> bool {
     false
 }
 
+/// What libraries put before the words that say something.
+const WRAPPERS: &[&str] = &[
+    "ServiceError",
+    "HyperError",
+    "Failed to infer provided configuration",
+    "auth error",
+    "rustls tls error",
+    "client error (Connect)",
+    "client error (SendRequest)",
+    "client error (Canceled)",
+    "operation was canceled",
+    "connection error",
+];
+
 /// Writes an error with its causes, each once.
 pub(super) fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut words: Vec<String> = Vec::new();
     let mut current = Some(error);
     while let Some(error) = current {
         let text = error.to_string();
-        let text = text.strip_prefix("ServiceError: ").or(text.strip_prefix("HyperError: ")).unwrap_or(&text);
-        if !words.iter().any(|word| word.contains(text)) {
+        let mut text = text.as_str();
+        while let Some(rest) = WRAPPERS.iter().find_map(|wrapper| text.strip_prefix(wrapper)) {
+            text = rest.strip_prefix(": ").unwrap_or(rest);
+        }
+        if !text.is_empty() && !words.iter().any(|word| word.contains(text)) {
             words.push(text.to_owned());
         }
         current = error.source();
