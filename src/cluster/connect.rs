@@ -9,7 +9,7 @@ use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use super::credentials::Source;
 use super::errors::{Origin, chain};
 use super::proxy;
-use crate::diagnostic::{Diagnostic, Kind};
+use crate::diagnostic::{Diagnostic, Kind, closest};
 
 /// Where a pod finds its service account.
 const SERVICE_ACCOUNT: &str = "var/run/secrets/kubernetes.io/serviceaccount";
@@ -168,11 +168,9 @@ impl Connect {
                 .help("`--context NAME` chooses one; `--sandbox` rehearses on the embedded cluster"));
         };
         let Some(found) = kubeconfig.contexts.iter().find(|it| it.name == context) else {
-            let near = names.iter().map(|name| (strsim::damerau_levenshtein(name, &context), name)).min();
-            let near = near.filter(|(distance, name)| *distance <= name.len().min(context.len()) / 3 + 1);
             let mut diagnostic = Diagnostic::new(Kind::NoCluster, format!("there is no context `{context}`"))
                 .why(format!("{read}: {there}"));
-            if let Some((_, name)) = near {
+            if let Some(name) = closest(&context, names.iter().map(String::as_str)) {
                 diagnostic = diagnostic.help(format!("did you mean `{name}`?"));
             }
             return Err(diagnostic);

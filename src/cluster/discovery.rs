@@ -196,14 +196,10 @@ fn text(value: &Value) -> String {
 }
 
 fn unknown(word: &str, parts: &Word<'_>, all: &[Found]) -> Diagnostic {
-    let names = all.iter().flat_map(|found| [found.kind.plural.to_string(), found.kind.kind.to_string()]);
-    let near = names.map(|name| (strsim::damerau_levenshtein(&name.to_lowercase(), &parts.name.to_lowercase()), name));
-    let near = near.min().filter(|(distance, name)| *distance <= name.len().min(parts.name.len()) / 4 + 1);
     let diagnostic = Diagnostic::new(diagnostic::Kind::NotInstalled, format!("this cluster has no kind `{word}`"));
-    match near {
-        Some((_, name)) if !name.eq_ignore_ascii_case(parts.name) => {
-            diagnostic.help(format!("did you mean `{name}`? `kubectl api-resources` lists what there is"))
-        }
-        _ => diagnostic.help("`kubectl api-resources` lists what there is"),
+    let names = all.iter().flat_map(|found| [&*found.kind.plural, &*found.kind.kind]);
+    match diagnostic::closest(parts.name, names) {
+        Some(name) => diagnostic.help(format!("did you mean `{name}`? `kubectl api-resources` lists what there is")),
+        None => diagnostic.help("`kubectl api-resources` lists what there is"),
     }
 }
