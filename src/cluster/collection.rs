@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use http_body_util::BodyExt as _;
+use jiff::Timestamp;
 use kube::client::Body;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -92,6 +93,8 @@ struct State<T> {
     /// Counts the lists that replaced the items: a watch opened before must not speak any more.
     epoch: u64,
     broken: Option<Diagnostic>,
+    /// Since when nothing has been heard, and the newest reason.
+    trouble: Option<(Timestamp, Diagnostic)>,
 }
 
 /// How a watch ended.
@@ -110,8 +113,14 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Collection<T> {
     pub(super) fn new(cluster: Cluster, kind: Kind, namespace: String, selector: Selector) -> Collection<T> {
         let changes = watch::Sender::new(0);
         let seen = changes.subscribe();
-        let state =
-            State { items: Arc::default(), versions: BTreeMap::new(), version: String::new(), epoch: 0, broken: None };
+        let state = State {
+            items: Arc::default(),
+            versions: BTreeMap::new(),
+            version: String::new(),
+            epoch: 0,
+            broken: None,
+            trouble: None,
+        };
         let shared = Shared {
             cluster,
             kind,
@@ -176,6 +185,12 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Collection<T> {
     /// Returns the newest resourceVersion that the items are known to show.
     pub fn version(&self) -> String {
         self.shared.state().version.clone()
+    }
+
+    /// Returns since when the server cannot be watched, and why; nothing while all is well. What a wait that runs out
+    /// of time should tell.
+    pub fn trouble(&self) -> Option<(Timestamp, Diagnostic)> {
+        self.shared.state().trouble.clone()
     }
 
     /// Returns when something has changed since this clone last returned from here: evaluate after it, then wait
@@ -243,6 +258,7 @@ impl<T> State<T> {
         self.version = sheet.version;
         self.epoch += 1;
         self.broken = None;
+        self.trouble = None;
     }
 }
 
@@ -262,6 +278,13 @@ impl<T> Shared<T> {
     fn replace(&self, sheet: Sheet<T>) {
         self.state().take(self, sheet);
         self.changes.send_modify(|count| *count += 1);
+    }
+
+    fn suffer(&self, error: &Diagnostic) {
+        let now = self.cluster.clock().now();
+        let mut state = self.state();
+        let since = state.trouble.take().map_or(now, |(since, _)| since);
+        state.trouble = Some((since, error.clone()));
     }
 
     fn fail(&self, error: Diagnostic) {
@@ -323,7 +346,10 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Shared<T> {
         }
         let limit = self.cluster.timeout();
         let body = match timeout(limit, self.cluster.open(&call, request)).await {
-            Ok(Ok(answer)) => answer.into_body(),
+            Ok(Ok(answer)) => {
+                self.state().trouble = None;
+                answer.into_body()
+            }
             Ok(Err(error)) if gone(&error) => return End::Lost,
             Ok(Err(error)) => return End::Failed(error, 0),
             Err(_) => return End::Failed(self.cluster.origin().too_long(&call, limit), 0),
@@ -489,6 +515,7 @@ async fn drive<T: DeserializeOwned + Send + Sync + 'static>(shared: Arc<Shared<T
                 }
             }
             End::Failed(error, words) if heals(&error) => {
+                shared.suffer(&error);
                 if words > 0 {
                     (pauses, lost) = (shared.pauses(), 0);
                 }

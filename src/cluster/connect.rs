@@ -103,6 +103,11 @@ impl Connect {
         target.config.default_retry = false;
         target.config.connect_timeout = Some(CONNECT_TIMEOUT);
         target.config.read_timeout = None;
+        let plain = |uri: &http::Uri| uri.scheme_str() == Some("http");
+        if plain(&target.config.cluster_url) && target.config.proxy_url.as_ref().is_none_or(plain) {
+            // Without TLS nobody's roots are needed, and reading the machine's takes its time.
+            target.config.root_cert.get_or_insert_default();
+        }
         if let Some(user) = &self.as_user {
             target.config.auth_info.impersonate = Some(user.clone());
         }
