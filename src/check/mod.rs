@@ -9,6 +9,7 @@ mod explain;
 mod functions;
 mod modules;
 mod params;
+mod properties;
 mod traps;
 mod variables;
 mod waits;
@@ -17,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::script::{Engine, Position};
 
+use crate::bindings::property::TypeRecord;
 use crate::bindings::{self, binding::Binding};
 use crate::diagnostic::{Diagnostic, Kind, Place};
 use crate::script::calls::{Outline, outline};
@@ -40,6 +42,7 @@ pub struct Checker<'a> {
     /// Every function of the engine: name, numbers of parameters.
     functions: BTreeMap<String, BTreeSet<usize>>,
     variables: BTreeSet<String>,
+    types: Vec<TypeRecord>,
 }
 
 /// One file under check.
@@ -61,7 +64,8 @@ impl<'a> Checker<'a> {
         ) {
             functions.entry(name).or_default().insert(params);
         }
-        Checker { engine, sources, records: BTreeMap::new(), functions, variables: BTreeSet::new() }
+        let types = bindings::display::types();
+        Checker { engine, sources, records: BTreeMap::new(), functions, variables: BTreeSet::new(), types }
             .records(bindings::records())
     }
 
@@ -97,6 +101,7 @@ impl<'a> Checker<'a> {
         functions::check(self, &file, found);
         arguments::check(self, &file, found);
         variables::check(self, &file, found);
+        properties::check(self, &file, found);
         waits::check(self, &file, found);
         traps::check(self, &file, found);
     }

@@ -103,6 +103,35 @@ pub struct Undeclared {
     pub visible: Vec<String>,
 }
 
+/// Where a value comes from, as far as the text tells.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Origin {
+    /// Not known.
+    #[default]
+    Unknown,
+    /// The result of a host function; with the result of the last closure it is given.
+    Call(String, Box<Origin>),
+    /// An element of a list.
+    Element(Box<Origin>),
+    /// A property of a value.
+    Property(Box<Origin>, String),
+    /// The result of a method.
+    Method(Box<Origin>, String),
+    /// What a host function gives the closure that it calls.
+    Given(String),
+}
+
+/// A property that is read or set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Access {
+    /// Where the value comes from.
+    pub origin: Origin,
+    /// The property.
+    pub property: String,
+    /// Where it stands.
+    pub position: Position,
+}
+
 /// A construct that Rhai evaluates wrongly.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Trap {
@@ -125,6 +154,8 @@ pub struct Outline {
     pub functions: Vec<Function>,
     /// Names that nothing declares.
     pub undeclared: Vec<Undeclared>,
+    /// Properties of values whose origin is known.
+    pub accesses: Vec<Access>,
     /// Constructs that Rhai evaluates wrongly.
     pub traps: Vec<Trap>,
     /// Variables of the top level; with `true` those declared by `const`.

@@ -5,10 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rhai::{AST, Dynamic, Expr, FnAccess, FnCallExpr, FnPtr, Position, ScriptFuncDef, Stmt};
+use rhai::{
+    AST, ASTFlags, ASTNode, Dynamic, Expr, FnAccess, FnCallExpr, FnPtr, Position, ScriptFuncDef, Stmt,
+    SwitchCasesCollection,
+};
 use serde_json::Value;
 
-use super::calls::{Arg, Call, Entry, Function, Import, Outline, Shape, Trap, Undeclared};
+use super::calls::{Access, Arg, Call, Entry, Function, Import, Origin, Outline, Shape, Trap, Undeclared};
 use super::value;
 
 const ANONYMOUS: &str = "anon$";
@@ -18,6 +21,14 @@ struct Binding {
     name: String,
     /// Captured by a closure before this point.
     shared: bool,
+    /// Where its value comes from.
+    origin: Origin,
+}
+
+impl Binding {
+    fn new(name: &str) -> Binding {
+        Binding { name: name.to_owned(), shared: false, origin: Origin::Unknown }
+    }
 }
 
 pub(super) struct Walk<'a> {
@@ -27,8 +38,12 @@ pub(super) struct Walk<'a> {
     functions: BTreeSet<String>,
     modules: BTreeSet<String>,
     visited: BTreeSet<String>,
+    /// Variables that are assigned to somewhere: their values come from several places.
+    reassigned: BTreeSet<String>,
     within: Option<String>,
     loops: usize,
+    /// Whether the closure under way has a `return`.
+    returns: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -40,8 +55,10 @@ impl<'a> Walk<'a> {
             functions: BTreeSet::new(),
             modules: BTreeSet::new(),
             visited: BTreeSet::new(),
+            reassigned: reassigned(ast),
             within: None,
             loops: 0,
+            returns: false,
         };
         for def in ast.iter_fn_def() {
             if def.name.starts_with(ANONYMOUS) {
@@ -55,7 +72,7 @@ impl<'a> Walk<'a> {
         walk.found.globals = ast.statements().iter().filter_map(global).collect();
         walk.scope.clear();
         for def in ast.iter_fn_def().filter(|def| !def.name.starts_with(ANONYMOUS)) {
-            walk.scope = def.params.iter().map(|name| Binding { name: name.to_string(), shared: false }).collect();
+            walk.scope = def.params.iter().map(|name| Binding::new(name)).collect();
             walk.loops = 0;
             walk.within = Some(def.name.to_string());
             walk.block(def.body.statements());
@@ -69,34 +86,37 @@ impl<'a> Walk<'a> {
         found
     }
 
-    fn declare(&mut self, name: &str) {
-        self.scope.push(Binding { name: name.to_owned(), shared: false });
+    fn declare(&mut self, name: &str, origin: Origin) {
+        let origin = if self.reassigned.contains(name) { Origin::Unknown } else { origin };
+        self.scope.push(Binding { origin, ..Binding::new(name) });
     }
 
-    fn scoped(&mut self, statements: &'a [Stmt]) {
+    fn scoped(&mut self, statements: &'a [Stmt]) -> Origin {
         let depth = self.scope.len();
-        self.block(statements);
+        let origin = self.block(statements);
         self.scope.truncate(depth);
+        origin
     }
 
-    fn block(&mut self, statements: &'a [Stmt]) {
-        statements.iter().for_each(|statement| self.statement(statement));
+    /// Goes through statements; returns where the value of the last one comes from.
+    fn block(&mut self, statements: &'a [Stmt]) -> Origin {
+        statements.iter().fold(Origin::Unknown, |_, statement| self.statement(statement))
     }
 
-    fn statement(&mut self, statement: &'a Stmt) {
+    fn statement(&mut self, statement: &'a Stmt) -> Origin {
         match statement {
+            Stmt::Expr(expression) => return self.expression(expression),
+            Stmt::FnCall(call, position) => return self.call(call, *position, None),
+            Stmt::Block(block) => return self.scoped(block.statements()),
             Stmt::Var(parts, ..) => {
-                self.expression(&parts.1);
-                self.declare(&parts.0.name);
+                let origin = self.expression(&parts.1);
+                self.declare(&parts.0.name, origin);
             }
             Stmt::Assignment(parts) => {
                 self.assigned(&parts.1.lhs);
                 self.expression(&parts.1.lhs);
                 self.expression(&parts.1.rhs);
             }
-            Stmt::Expr(expression) => self.expression(expression),
-            Stmt::FnCall(call, position) => self.call(call, *position, false),
-            Stmt::Block(block) => self.scoped(block.statements()),
             Stmt::If(flow, _) => {
                 self.expression(&flow.expr);
                 self.scoped(flow.body.statements());
@@ -104,42 +124,44 @@ impl<'a> Walk<'a> {
             }
             Stmt::While(flow, position) => {
                 self.expression(&flow.expr);
-                self.loops += 1;
-                self.scoped(flow.body.statements());
-                self.loops -= 1;
-                if matches!(flow.expr, Expr::Unit(_) | Expr::BoolConstant(true, _)) && !ends(flow.body.statements(), 0)
-                {
+                self.repeated(flow.body.statements());
+                let endless = matches!(flow.expr, Expr::Unit(_) | Expr::BoolConstant(true, _));
+                if endless && !ends(flow.body.statements(), 0) {
                     self.found.traps.push(Trap::EndlessLoop(*position));
                 }
             }
             Stmt::Do(flow, ..) => {
-                self.loops += 1;
-                self.scoped(flow.body.statements());
-                self.loops -= 1;
+                self.repeated(flow.body.statements());
                 self.expression(&flow.expr);
             }
             Stmt::For(parts, _) => {
                 let (item, counter, flow) = &**parts;
-                self.expression(&flow.expr);
+                let origin = self.expression(&flow.expr);
                 let depth = self.scope.len();
-                self.declare(&item.name);
-                counter.iter().for_each(|counter| self.declare(&counter.name));
-                self.loops += 1;
-                self.block(flow.body.statements());
-                self.loops -= 1;
+                self.declare(&item.name, element(origin));
+                counter.iter().for_each(|counter| self.declare(&counter.name, Origin::Unknown));
+                self.repeated(flow.body.statements());
                 self.scope.truncate(depth);
             }
             Stmt::TryCatch(flow, _) => {
                 self.scoped(flow.body.statements());
                 let depth = self.scope.len();
                 if let Expr::Variable(variable, ..) = &flow.expr {
-                    self.declare(&variable.1);
+                    self.declare(&variable.1, Origin::Unknown);
                 }
                 self.block(flow.branch.statements());
                 self.scope.truncate(depth);
             }
             Stmt::Switch(parts, position) => self.switch(parts, *position),
-            Stmt::Return(Some(expression), ..) | Stmt::BreakLoop(Some(expression), ..) => self.expression(expression),
+            Stmt::Return(value, ..) => {
+                self.returns = true;
+                value.iter().for_each(|value| {
+                    self.expression(value);
+                });
+            }
+            Stmt::BreakLoop(Some(value), ..) => {
+                self.expression(value);
+            }
             Stmt::Import(parts, _) => {
                 let path = match &parts.0 {
                     Expr::StringConstant(path, _) => Some(path.to_string()),
@@ -166,9 +188,16 @@ impl<'a> Walk<'a> {
             }
             _ => {}
         }
+        Origin::Unknown
     }
 
-    fn switch(&mut self, parts: &'a (Expr, rhai::SwitchCasesCollection), position: Position) {
+    fn repeated(&mut self, statements: &'a [Stmt]) {
+        self.loops += 1;
+        self.scoped(statements);
+        self.loops -= 1;
+    }
+
+    fn switch(&mut self, parts: &'a (Expr, SwitchCasesCollection), position: Position) {
         let (subject, cases) = parts;
         if let Expr::Variable(variable, _, at) = subject
             && self.scope.iter().rev().find(|binding| binding.name == variable.1.as_str()).is_some_and(|b| b.shared)
@@ -206,15 +235,20 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn expression(&mut self, expression: &'a Expr) {
+    /// Goes through an expression; returns where its value comes from.
+    fn expression(&mut self, expression: &'a Expr) -> Origin {
         match expression {
-            Expr::DynamicConstant(constant, _) => self.constant(constant),
-            Expr::InterpolatedString(parts, _) | Expr::Array(parts, _) => {
-                parts.iter().for_each(|part| self.expression(part));
+            Expr::DynamicConstant(constant, _) => {
+                if let Some(name) = closure_name(constant) {
+                    self.closure(&name, 0, Origin::Unknown);
+                }
             }
-            Expr::And(parts, _) | Expr::Or(parts, _) | Expr::Coalesce(parts, _) => {
-                parts.iter().for_each(|part| self.expression(part));
-            }
+            Expr::InterpolatedString(parts, _) | Expr::Array(parts, _) => parts.iter().for_each(|part| {
+                self.expression(part);
+            }),
+            Expr::And(parts, _) | Expr::Or(parts, _) | Expr::Coalesce(parts, _) => parts.iter().for_each(|part| {
+                self.expression(part);
+            }),
             Expr::Map(parts, _) => {
                 for (key, value) in &parts.0 {
                     self.found.keys.insert(key.name.to_string());
@@ -224,79 +258,161 @@ impl<'a> Walk<'a> {
             Expr::Variable(parts, _, position) => {
                 let (_, name, namespace, _) = &**parts;
                 if namespace.is_empty() {
-                    self.variable(name, *position);
-                } else {
-                    let module = namespace.path[0].name.to_string();
-                    self.found.qualified.push((module, name.to_string(), *position));
+                    return self.variable(name, *position);
                 }
+                let module = namespace.path[0].name.to_string();
+                self.found.qualified.push((module, name.to_string(), *position));
             }
-            Expr::Stmt(block) => self.scoped(block.statements()),
-            Expr::FnCall(call, position) => self.call(call, *position, false),
-            Expr::MethodCall(call, position) => self.call(call, *position, true),
-            Expr::Dot(parts, ..) | Expr::Index(parts, ..) => {
-                self.expression(&parts.lhs);
-                self.expression(&parts.rhs);
+            Expr::Stmt(block) => return self.scoped(block.statements()),
+            Expr::FnCall(call, position) => return self.call(call, *position, None),
+            Expr::Dot(parts, ..) => {
+                let receiver = self.expression(&parts.lhs);
+                return self.chain(receiver, &parts.rhs);
+            }
+            Expr::Index(parts, flags, _) => {
+                let receiver = self.expression(&parts.lhs);
+                return self.index(receiver, &parts.rhs, *flags);
             }
             _ => {}
         }
+        Origin::Unknown
     }
 
-    fn constant(&mut self, constant: &Dynamic) {
-        let closure = constant.read_lock::<FnPtr>().map(|closure| closure.fn_name().to_owned());
-        if let Some(name) = closure {
-            self.closure(&name, 0);
+    /// Goes on in a chain of `.` and `[…]`, which hangs together from the right.
+    fn chain(&mut self, receiver: Origin, step: &'a Expr) -> Origin {
+        match step {
+            Expr::Property(parts, position) => {
+                let property = parts.2.to_string();
+                if receiver == Origin::Unknown {
+                    return Origin::Unknown;
+                }
+                let access = Access { origin: receiver.clone(), property: property.clone(), position: *position };
+                self.found.accesses.push(access);
+                Origin::Property(Box::new(receiver), property)
+            }
+            Expr::MethodCall(call, position) => self.call(call, *position, Some(receiver)),
+            Expr::Dot(parts, ..) => {
+                let next = self.chain(receiver, &parts.lhs);
+                self.chain(next, &parts.rhs)
+            }
+            Expr::Index(parts, flags, _) => {
+                let next = self.chain(receiver, &parts.lhs);
+                self.index(next, &parts.rhs, *flags)
+            }
+            other => self.expression(other),
         }
     }
 
-    /// Goes into a closure; its first `captured` parameters are variables of the place where it is written.
-    fn closure(&mut self, name: &str, captured: usize) {
-        let Some(def) = self.closures.get(name).copied() else { return };
+    /// Goes through what stands behind a `[`: the index alone, or the index and the rest of the chain.
+    fn index(&mut self, receiver: Origin, step: &'a Expr, flags: ASTFlags) -> Origin {
+        match step {
+            Expr::Dot(parts, ..) if !flags.intersects(ASTFlags::BREAK) => {
+                self.expression(&parts.lhs);
+                self.chain(element(receiver), &parts.rhs)
+            }
+            Expr::Index(parts, more, _) if !flags.intersects(ASTFlags::BREAK) => {
+                self.expression(&parts.lhs);
+                self.index(element(receiver), &parts.rhs, *more)
+            }
+            index => {
+                self.expression(index);
+                element(receiver)
+            }
+        }
+    }
+
+    /// Goes into a closure, whose first `captured` parameters are variables of the place where it is written and the
+    /// next one is `given`; returns where its value comes from.
+    fn closure(&mut self, name: &str, captured: usize, given: Origin) -> Origin {
+        let Some(def) = self.closures.get(name).copied() else { return Origin::Unknown };
         if !self.visited.insert(name.to_owned()) {
-            return;
+            return Origin::Unknown;
         }
         let outer = std::mem::take(&mut self.scope);
-        let loops = std::mem::take(&mut self.loops);
-        let params = def.params.iter().enumerate();
-        self.scope = params.map(|(i, name)| Binding { name: name.to_string(), shared: i < captured }).collect();
-        self.block(def.body.statements());
-        self.scope = outer;
-        self.loops = loops;
+        let (loops, returns) = (std::mem::take(&mut self.loops), std::mem::take(&mut self.returns));
+        for (index, name) in def.params.iter().enumerate() {
+            let origin = match index {
+                _ if index < captured => outer
+                    .iter()
+                    .rev()
+                    .find(|binding| binding.name == name.as_str())
+                    .map(|binding| binding.origin.clone()),
+                _ if index == captured => Some(given.clone()),
+                _ => None,
+            };
+            self.declare(name, origin.unwrap_or_default());
+            if let Some(last) = self.scope.last_mut() {
+                last.shared = index < captured;
+            }
+        }
+        let result = self.block(def.body.statements());
+        let result = if self.returns { Origin::Unknown } else { result };
+        (self.scope, self.loops, self.returns) = (outer, loops, returns);
+        result
     }
 
-    fn variable(&mut self, name: &str, position: Position) {
-        let known = self.scope.iter().any(|binding| binding.name == name)
-            || self.functions.contains(name)
-            || matches!(name, "this" | "global");
-        if known {
-            return;
+    fn variable(&mut self, name: &str, position: Position) -> Origin {
+        if let Some(binding) = self.scope.iter().rev().find(|binding| binding.name == name) {
+            return binding.origin.clone();
+        }
+        if self.functions.contains(name) || matches!(name, "this" | "global") {
+            return Origin::Unknown;
         }
         let mut visible: Vec<String> = self.scope.iter().map(|binding| binding.name.clone()).collect();
         visible.sort();
         visible.dedup();
         let in_function = self.within.is_some();
         self.found.undeclared.push(Undeclared { name: name.to_owned(), position, in_function, visible });
+        Origin::Unknown
     }
 
-    fn call(&mut self, call: &'a FnCallExpr, position: Position, method: bool) {
-        if call.name == "curry" && !method && matches!(call.args.first(), Some(Expr::DynamicConstant(..))) {
-            call.args[1..].iter().for_each(|captured| self.expression(captured));
-            if let Some(Expr::DynamicConstant(constant, _)) = call.args.first()
-                && let Some(name) = constant.read_lock::<FnPtr>().map(|closure| closure.fn_name().to_owned())
-            {
-                self.closure(&name, call.args.len() - 1);
-            }
-            return;
-        }
-        call.args.iter().for_each(|arg| self.expression(arg));
-        if call.is_operator_call() {
-            return;
+    /// Goes through a call, of a method where there is a receiver.
+    fn call(&mut self, call: &'a FnCallExpr, position: Position, receiver: Option<Origin>) -> Origin {
+        let method = receiver.is_some();
+        if let (Some((name, captured)), false) = (curried(call), method) {
+            call.args[1..].iter().for_each(|captured| {
+                self.expression(captured);
+            });
+            return self.closure(&name, captured, Origin::Unknown);
         }
         let mut namespace: Vec<String> = call.namespace.path.iter().map(|part| part.name.to_string()).collect();
         // `global::f` is the script's own.
         namespace.retain(|part| part != "global");
-        let args = call.args.iter().map(|arg| self.arg(arg)).collect();
         let (name, within) = (call.name.to_string(), self.within.clone());
-        self.found.calls.push(Call { name, namespace, args, method, within, position });
+        let host = namespace.is_empty() && !self.functions.contains(&name) && !call.is_operator_call();
+        let given = match &receiver {
+            Some(receiver) => element(receiver.clone()),
+            None if host => Origin::Given(name.clone()),
+            None => Origin::Unknown,
+        };
+        let mut result = Origin::Unknown;
+        for arg in call.args.iter() {
+            match written_closure(arg) {
+                Some((share, closure, captured, variables)) => {
+                    share.iter().for_each(|share| {
+                        self.statement(share);
+                    });
+                    variables.iter().for_each(|variable| {
+                        self.expression(variable);
+                    });
+                    result = self.closure(&closure, captured, given.clone());
+                }
+                None => {
+                    self.expression(arg);
+                }
+            }
+        }
+        if call.is_operator_call() {
+            return Origin::Unknown;
+        }
+        let args = call.args.iter().map(|arg| self.arg(arg)).collect();
+        self.found.calls.push(Call { name: name.clone(), namespace, args, method, within, position });
+        match receiver {
+            Some(Origin::Unknown) => Origin::Unknown,
+            Some(receiver) => Origin::Method(Box::new(receiver), name),
+            None if host => Origin::Call(name, Box::new(result)),
+            None => Origin::Unknown,
+        }
     }
 
     fn arg(&self, expression: &Expr) -> Arg {
@@ -315,16 +431,9 @@ impl<'a> Walk<'a> {
             ),
             Expr::Array(items, _) => Shape::Array(items.iter().map(|item| self.arg(item)).collect()),
             Expr::Variable(parts, ..) if parts.2.is_empty() => Shape::Variable(parts.1.to_string()),
-            Expr::DynamicConstant(constant, _) if constant.is_fnptr() => self.closure_shape(constant, 0),
-            Expr::Stmt(block) => match block.statements() {
-                [Stmt::Share(_), Stmt::Expr(curry)] => match &**curry {
-                    Expr::FnCall(call, _) => match call.args.first() {
-                        Some(Expr::DynamicConstant(constant, _)) => self.closure_shape(constant, call.args.len() - 1),
-                        _ => Shape::Other,
-                    },
-                    _ => Shape::Other,
-                },
-                _ => Shape::Other,
+            closure if written_closure(closure).is_some() => match written_closure(closure) {
+                Some((_, name, captured, _)) => self.closure_shape(name, captured),
+                None => Shape::Other,
             },
             other => match other.get_literal_value(None).map(|literal| value::to_json(&literal)) {
                 Some(Ok(literal @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)))) => {
@@ -335,13 +444,60 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn closure_shape(&self, constant: &Dynamic, captured: usize) -> Shape {
-        let Some(name) = constant.read_lock::<FnPtr>().map(|closure| closure.fn_name().to_owned()) else {
-            return Shape::Other;
-        };
+    fn closure_shape(&self, name: String, captured: usize) -> Shape {
         let params = self.closures.get(&name).map_or(0, |def| def.params.len().saturating_sub(captured));
         Shape::Closure(name, params)
     }
+}
+
+fn element(list: Origin) -> Origin {
+    if list == Origin::Unknown { list } else { Origin::Element(Box::new(list)) }
+}
+
+fn closure_name(constant: &Dynamic) -> Option<String> {
+    constant.read_lock::<FnPtr>().map(|closure| closure.fn_name().to_owned())
+}
+
+/// Returns name and number of captured variables of a closure that captures some.
+fn curried(call: &FnCallExpr) -> Option<(String, usize)> {
+    match call.args.first() {
+        Some(Expr::DynamicConstant(constant, _)) if call.name == "curry" => {
+            closure_name(constant).map(|name| (name, call.args.len() - 1))
+        }
+        _ => None,
+    }
+}
+
+/// What an expression is made of that writes a closure: statements that share variables, name, number of captured
+/// variables, and those variables.
+fn written_closure(expression: &Expr) -> Option<(&[Stmt], String, usize, &[Expr])> {
+    match expression {
+        Expr::DynamicConstant(constant, _) => closure_name(constant).map(|name| (&[][..], name, 0, &[][..])),
+        Expr::Stmt(block) => match block.statements() {
+            [share @ Stmt::Share(_), Stmt::Expr(curry)] => match &**curry {
+                Expr::FnCall(call, _) => {
+                    curried(call).map(|(name, captured)| (std::slice::from_ref(share), name, captured, &call.args[1..]))
+                }
+                _ => None,
+            },
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Returns the names of all variables that something is assigned to.
+fn reassigned(ast: &AST) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    ast.walk(&mut |path| {
+        if let Some(ASTNode::Stmt(Stmt::Assignment(parts))) = path.last()
+            && let Expr::Variable(variable, ..) = &parts.1.lhs
+        {
+            names.insert(variable.1.to_string());
+        }
+        true
+    });
+    names
 }
 
 fn function(def: &ScriptFuncDef) -> Function {
@@ -358,7 +514,7 @@ fn function(def: &ScriptFuncDef) -> Function {
 
 fn global(statement: &Stmt) -> Option<(String, bool)> {
     match statement {
-        Stmt::Var(parts, flags, _) => Some((parts.0.name.to_string(), flags.intersects(rhai::ASTFlags::CONSTANT))),
+        Stmt::Var(parts, flags, _) => Some((parts.0.name.to_string(), flags.intersects(ASTFlags::CONSTANT))),
         _ => None,
     }
 }
@@ -366,7 +522,7 @@ fn global(statement: &Stmt) -> Option<(String, bool)> {
 /// Returns whether something in a loop's body can end the loop; `depth` counts the loops within it.
 fn ends(statements: &[Stmt], depth: usize) -> bool {
     statements.iter().any(|statement| match statement {
-        Stmt::BreakLoop(_, flags, _) => depth == 0 && flags.intersects(rhai::ASTFlags::BREAK),
+        Stmt::BreakLoop(_, flags, _) => depth == 0 && flags.intersects(ASTFlags::BREAK),
         Stmt::Return(..) => true,
         Stmt::FnCall(call, _) => ends_script(call),
         Stmt::Expr(expression) => expression_ends(expression, depth),

@@ -45,6 +45,41 @@ fn what_is_often_mistyped() {
 }
 
 #[test]
+fn misspelt_properties_are_found_where_the_type_is_known() {
+    let meant = "did you mean `ops_state`?";
+    wrong("let gs = gs_get(\"a-0\"); print(gs.opsState);", Kind::UnknownProperty, meant);
+    wrong("print(gs_get(\"a-0\").opsState);", Kind::UnknownProperty, meant);
+    wrong("for gs in gs_list(\"a\") { print(gs.opsState); }", Kind::UnknownProperty, meant);
+    wrong("gs_select(\"a\", |gs| gs.opsState == \"None\");", Kind::UnknownProperty, meant);
+    wrong("let rooms = gs_list(\"a\"); rooms.filter(|gs| gs.opsState == \"None\");", Kind::UnknownProperty, meant);
+    wrong(
+        "let rooms = step(\"x\", || gs_list(\"a\")); step(\"y\", || rooms[0].opsState);",
+        Kind::UnknownProperty,
+        meant,
+    );
+    wrong("print(gs_list(\"a\").filter(|gs| gs.matchable)[0].opsState.len);", Kind::UnknownProperty, meant);
+    let out = "did you mean `changed`?";
+    wrong("let out = gs_set_ops_state(\"a-0\", \"None\"); print(out.chnged);", Kind::UnknownProperty, out);
+    wrong("print(gss_get(\"a\").replicsa);", Kind::UnknownProperty, "`okgscript doc GameServerSet`");
+}
+
+#[test]
+fn properties_of_values_of_unknown_type_are_left_alone() {
+    for text in [
+        "let gs = gs_get(\"a-0\"); gs = #{ opsState: 1 }; print(gs.opsState);",
+        "let m = #{ a: gs_get(\"a-0\") }; print(m.anything.at_all);",
+        "fn f(gs) { gs.opsState } f(#{ opsState: 1 });",
+        "let x = step(\"x\", || { if true { return #{ a: 1 }; } gs_get(\"a-0\") }); print(x.a);",
+        "let set = gss_get(\"a\").to_map(); print(set.spec.replicas);",
+        "let names = gs_list(\"a\").map(|gs| #{ n: gs.name }); print(names[0].n);",
+        "try { gs_get(\"a\"); } catch (gs) { print(gs.kind); }",
+    ] {
+        let found: Vec<String> = check(text).iter().map(|diagnostic| diagnostic.draw(false)).collect();
+        assert!(found.is_empty(), "{text}\n{}", found.join("\n"));
+    }
+}
+
+#[test]
 fn what_is_right_passes() {
     let right = [
         "gs_select(\"a\", #{ not_image: \"x\", not_ops_state: [\"None\", \"Kill\"], ids: [1, \"3-7\"], older_than: \"1h\" });",
