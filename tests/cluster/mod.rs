@@ -1,7 +1,6 @@
 //! The door to an API server: in process against scripted answers, and over real TLS.
 
-#![allow(clippy::unwrap_used)]
-
+mod binary;
 mod collection;
 mod discovery;
 mod faults;

@@ -100,11 +100,19 @@ pub struct Options {
     clients: Option<CertificateDer<'static>>,
     guard: Arc<Guard>,
     again: Option<(u16, Api)>,
+    routes: Option<axum::Router>,
 }
 
 impl Options {
     pub fn new(certificate: Pair) -> Options {
-        Options { certificate, clients: None, guard: Arc::new(|_| None), again: None }
+        Options { certificate, clients: None, guard: Arc::new(|_| None), again: None, routes: None }
+    }
+
+    /// Serves these routes.
+    #[must_use]
+    pub fn routes(mut self, routes: axum::Router) -> Options {
+        self.routes = Some(routes);
+        self
     }
 
     /// Serves this cluster again, on the port it had.
@@ -177,7 +185,7 @@ impl Server {
         let (certificate, key) = options.certificate.der;
         let config = builder.with_single_cert(vec![certificate], key).unwrap();
         let acceptor = TlsAcceptor::from(Arc::new(config));
-        let routes = router(api.clone(), HttpOptions::default());
+        let routes = options.routes.unwrap_or_else(|| router(api.clone(), HttpOptions::default()));
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (guard, log) = (options.guard, seen.clone());
         let task = tokio::spawn(async move {
@@ -265,6 +273,7 @@ fn note(log: &Mutex<Vec<Seen>>, request: &Request<hyper::body::Incoming>) {
 
 fn refusal(code: u16) -> Response<Body> {
     let (reason, message) = match code {
+        404 => ("NotFound", "the server could not find the requested resource"),
         401 => ("Unauthorized", "Unauthorized"),
         403 => ("Forbidden", "gameserversets.game.kruise.io \"minecraft\" is forbidden: User \"ci\" cannot get it"),
         _ => ("InternalError", "an error on the server"),
