@@ -20,9 +20,10 @@ use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-use super::client::{Cluster, Identified, Identity, Sheet, call, get};
+use super::client::{Cluster, call, get};
 use super::errors::Call;
 use super::kind::{Kind, Query, Selector};
+use super::list::{Identified, Identity, Sheet};
 use crate::diagnostic::{self, Diagnostic};
 
 /// Seconds after which the server is asked to end a watch.

@@ -16,9 +16,9 @@ use http_body_util::combinators::UnsyncBoxBody;
 use kube::client::Body;
 use tower::{BoxError, Layer, Service};
 
-use super::client::Identified;
 use super::gate::Gate;
 use super::journal::{Entry, Journal, Outcome};
+use super::list::Identified;
 use crate::clock::Clock;
 
 /// Number of a request in the journal, on its answer.
