@@ -362,6 +362,11 @@ impl House {
             if self.colour { ("\x1b[1;31m", "\x1b[34m", "\x1b[1m", "\x1b[0m") } else { ("", "", "", "") };
         writeln!(f, "{red}error[{}]{reset}{bold}: {}{reset}", diagnostic.kind.name(), diagnostic.what)?;
         for (index, place) in diagnostic.places.iter().enumerate() {
+            // The call around it on the same line says nothing new.
+            let before = index.checked_sub(1).and_then(|before| diagnostic.places.get(before));
+            if before.is_some_and(|before| before.source == place.source && before.line == place.line) {
+                continue;
+            }
             let context = diagnostic.context.as_deref().filter(|_| index == 0);
             let context = context.map(|context| format!(", {context}")).unwrap_or_default();
             let arrow = if index == 0 { "-->" } else { "from" };

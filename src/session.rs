@@ -110,6 +110,7 @@ impl Session {
         let result = contain(|| engine.eval_ast_with_scope::<Dynamic>(&mut scope, &script.ast));
         let result = self.told(result, script);
         self.close(script, result.as_ref().err());
+        self.host.let_go();
         result
     }
 
@@ -121,6 +122,18 @@ impl Session {
         self.told(result, &script)
     }
 
+    /// Returns what an error says that came from outside a script.
+    pub fn told_outside(&self, error: Box<EvalAltResult>) -> Diagnostic {
+        self.placed(diagnose(error, &self.desk.sources, ""))
+    }
+
+    fn placed(&self, mut diagnostic: Diagnostic) -> Diagnostic {
+        if let Some(cluster) = self.host.known_cluster() {
+            diagnostic.context.get_or_insert_with(|| format!("context {}", cluster.context()));
+        }
+        diagnostic
+    }
+
     fn told(
         &self,
         result: Result<Result<Dynamic, Box<EvalAltResult>>, Diagnostic>,
@@ -130,12 +143,7 @@ impl Session {
             let diagnostic = diagnose(error, &self.desk.sources, &script.name);
             check::explain(diagnostic, &self.desk.engine)
         });
-        result.map_err(|mut diagnostic| {
-            if let Some(cluster) = self.host.known_cluster() {
-                diagnostic.context.get_or_insert_with(|| format!("context {}", cluster.context()));
-            }
-            diagnostic
-        })
+        result.map_err(|diagnostic| self.placed(diagnostic))
     }
 
     /// Runs `on_failure` and `finally`, last declared first. An interrupt has done its work by now: they may wait.

@@ -25,11 +25,15 @@ impl Count {
             return if number >= 0 { Ok(Count::Number(number)) } else { Err(wrong(number.to_string())) };
         }
         let Ok(text) = count.clone().into_string() else { return Err(wrong(value::type_name(count))) };
-        let parsed = match text.strip_suffix('%') {
+        Count::parse(&text).ok_or_else(|| wrong(format!("\"{text}\"")))
+    }
+
+    /// Understands `"3"` and `"25%"`.
+    pub fn parse(text: &str) -> Option<Count> {
+        match text.strip_suffix('%') {
             Some(percent) => percent.trim().parse().ok().filter(|p| (0.0..=1000.0).contains(p)).map(Count::Percent),
             None => text.trim().parse().ok().filter(|n| *n >= 0).map(Count::Number),
-        };
-        parsed.ok_or_else(|| wrong(format!("\"{text}\"")))
+        }
     }
 
     /// Returns the count of a total; a part is rounded up.

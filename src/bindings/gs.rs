@@ -41,6 +41,7 @@ pub mod reading {
     /// Reading and writing rooms.
     pub const WRITE: &[Rule] = &[
         rule("game.kruise.io", "gameserversets", &["get"]),
+        super::super::host::LOCK,
         rule("game.kruise.io", "gameservers", &["get", "list", "patch"]),
         rule("apps.kruise.io", "statefulsets", &["get"]),
         rule("", "pods", &["list"]),

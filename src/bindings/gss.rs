@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::binding::{Binding, Bindings, Key, Rule, key, param, rule};
 use super::count::Count;
 use super::gs::reading;
-use super::host::{Host, ScriptResult, host};
+use super::host::{Host, LOCK, ScriptResult, host};
 use super::merge;
 use super::options::Options;
 use super::reads::{SetView, get_set, read_judged, read_set, read_view};
@@ -94,7 +94,7 @@ const GSS_PATCH: Binding = Binding {
     ],
     returns: "GameServerSet",
     errors: &["refused", "not-found", "invalid", "conflict", "forbidden"],
-    access: &[PATCH],
+    access: &[PATCH, LOCK],
     example: r#"gss_patch("minecraft", #{ metadata: #{ labels: #{ season: "7" } } }).labels["season"] == "7""#,
 };
 
@@ -115,6 +115,7 @@ const GSS_SET_IMAGE: Binding = Binding {
     returns: "GameServerSet",
     errors: &["not-found", "timeout", "conflict", "forbidden"],
     access: &[
+        LOCK,
         rule("game.kruise.io", "gameserversets", &["get", "list", "watch", "patch"]),
         rule("game.kruise.io", "gameservers", &["list", "watch"]),
         rule("apps.kruise.io", "statefulsets", &["get", "list", "watch"]),
@@ -138,6 +139,7 @@ const GSS_SCALE: Binding = Binding {
     errors: &["refused", "not-found", "conflict", "forbidden"],
     access: &[
         PATCH,
+        LOCK,
         rule("game.kruise.io", "gameservers", &["list"]),
         rule("apps.kruise.io", "statefulsets", &["get"]),
         rule("", "pods", &["list"]),
@@ -155,6 +157,7 @@ const GSS_SCALE_UP: Binding = Binding {
     errors: &["not-found", "conflict", "forbidden", "unavailable"],
     access: &[
         PATCH,
+        LOCK,
         rule("game.kruise.io", "gameservers", &["list"]),
         rule("apps.kruise.io", "statefulsets", &["get"]),
         rule("", "pods", &["list"]),
@@ -285,6 +288,7 @@ fn send(
     name: &str,
     patch: Patch,
 ) -> ScriptResult<Result<Arc<GameServerSet>, Diagnostic>> {
+    host.hold(name)?;
     let (cluster, name) = (cluster.clone(), name.to_owned());
     host.call_write(async move {
         let namespace = cluster.namespace();

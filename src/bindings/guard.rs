@@ -1,5 +1,6 @@
 //! Guarded writes to rooms: each holds the room to what was judged, and a room that changed meanwhile is left alone.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use super::values::GameServerValue;
 use crate::cluster::{Cluster, Patch, kind};
 use crate::diagnostic::{Diagnostic, Kind};
 use crate::okg::game_server::{GameServer, Room};
+use crate::okg::names;
 use crate::script::interrupted;
 
 /// How many writes are under way at once.
@@ -120,6 +122,10 @@ pub fn write(host: &Arc<Host>, rooms: Vec<GameServerValue>, field: &Field, limit
     let rooms = distinct(rooms);
     if rooms.is_empty() {
         return Ok(Outcome::default());
+    }
+    let sets: BTreeSet<&str> = rooms.iter().filter_map(|gs| names::set_of(gs.room.name())).collect();
+    for set in sets {
+        host.hold(set)?;
     }
     let cluster = host.cluster()?;
     let (shared, token, field) = (host.clone(), host.interrupt.token(), field.clone());

@@ -11,11 +11,12 @@ use rhai::{EvalAltResult, FnPtr, NativeCallContext};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
+use super::binding::{Rule, rule};
 use super::ledger::Ledger;
 use super::reads::Reads;
 use super::stage::{Event, Stage};
 use crate::clock::Clock;
-use crate::cluster::{Cluster, Connect};
+use crate::cluster::{Cluster, Connect, Lock, LockRequest};
 use crate::diagnostic::{Diagnostic, Kind};
 use crate::script::{Interrupt, STACK_SIZE, Sources, interrupted, throw};
 
@@ -24,6 +25,9 @@ pub type ScriptResult<T> = Result<T, Box<EvalAltResult>>;
 
 /// How long nothing may happen on a simulated cluster before a wait without a deadline of its own is given up.
 const HORIZON: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// The right to keep a second release out.
+pub const LOCK: Rule = rule("coordination.k8s.io", "leases", &["get", "create", "update"]).comfort();
 
 /// How long a write that was sent may take to become known after an interrupt.
 const GRACE_FOR_WRITES: Duration = Duration::from_secs(5);
@@ -74,6 +78,8 @@ pub struct Host {
     /// Name of this run, used in values that are private to it.
     pub run: String,
     seed: u64,
+    exclusive: bool,
+    locks: Mutex<BTreeMap<String, Option<Lock>>>,
     runtime: Arc<Runtime>,
     source: Source,
     connected: OnceLock<Cluster>,
@@ -113,6 +119,8 @@ pub struct Parts {
     pub run: String,
     /// Where all chance comes from: one seed, one run.
     pub seed: u64,
+    /// Whether the run keeps others from releasing the sets that it writes.
+    pub exclusive: bool,
     /// Runtime that drives all waits.
     pub runtime: Arc<Runtime>,
     /// Where the cluster comes from.
@@ -130,6 +138,8 @@ impl Host {
             params: parts.params,
             run: parts.run,
             seed: parts.seed,
+            exclusive: parts.exclusive,
+            locks: Mutex::default(),
             runtime: parts.runtime,
             source: parts.source,
             connected: OnceLock::new(),
@@ -279,6 +289,45 @@ impl Host {
             });
         });
         if self.interrupt.is_set() { Err(interrupted()) } else { Ok(()) }
+    }
+
+    /// Takes the Lease of a GameServerSet before the first write to it, so that two releases never meet. Where Leases
+    /// may not be written, a warning says that nothing keeps a second release out.
+    pub fn hold(&self, set: &str) -> ScriptResult<()> {
+        if !self.exclusive || lock(&self.locks).contains_key(set) {
+            return Ok(());
+        }
+        let cluster = self.cluster()?;
+        let user = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
+        let machine = std::env::var("HOSTNAME").unwrap_or_else(|_| "somewhere".to_owned());
+        let request = LockRequest {
+            namespace: cluster.namespace().to_owned(),
+            set: set.to_owned(),
+            run: self.run.clone(),
+            who: format!("{user}@{machine}"),
+        };
+        let held = match self.call_write(async move { Lock::acquire(&cluster, request).await })? {
+            Ok(held) => Some(held),
+            Err(error) if error.kind == Kind::Forbidden => {
+                let text = format!("no Lease may be taken for {set}: nothing keeps a second release out");
+                self.show(Event::Warning { text });
+                None
+            }
+            Err(error) => return Err(throw(error)),
+        };
+        lock(&self.locks).insert(set.to_owned(), held);
+        Ok(())
+    }
+
+    /// Gives every Lease back.
+    pub fn let_go(&self) {
+        let locks = std::mem::take(&mut *lock(&self.locks));
+        for (set, held) in locks {
+            let Some(held) = held else { continue };
+            if let Ok(Err(error)) = self.call_write(async move { held.release().await }) {
+                self.show(Event::Warning { text: format!("the Lease of {set} was not given back: {error}") });
+            }
+        }
     }
 
     /// Shows an event to the user.

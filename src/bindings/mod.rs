@@ -5,7 +5,7 @@
 //! guarded JSON Patch.
 
 pub mod binding;
-mod count;
+pub mod count;
 pub mod display;
 mod filter;
 mod flow;

@@ -106,6 +106,7 @@ impl Launch {
             params,
             run: self.run_name(),
             seed: self.seed,
+            exclusive: true,
             runtime: self.runtime.clone(),
             source,
         }

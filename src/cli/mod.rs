@@ -10,6 +10,7 @@ mod global;
 mod launch;
 mod list;
 mod new;
+mod preflight;
 mod rbac;
 mod receipt;
 mod run;

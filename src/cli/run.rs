@@ -12,7 +12,7 @@ use super::launch::Launch;
 use super::receipt::Receipt;
 use super::script_args::{self, Loaded};
 use super::stage::{self, Show};
-use super::{signals, terminal};
+use super::{preflight, signals, terminal};
 use crate::bindings::stage::{Event, Stage};
 use crate::diagnostic::{Diagnostic, Kind};
 use crate::exit_code::ExitCode;
@@ -91,7 +91,7 @@ fn perform(
     let host = session.host().clone();
     show.show(&Event::Begun { script: title(&script.name), place: place(&launch, &params), run });
     let begun = host.now();
-    let result = session.run(&script);
+    let result = preflight::check(&session, &script, &params).and_then(|()| session.run(&script));
     let receipt = Receipt::take(&host, &script, &params, begun, result.as_ref().err());
     let code = match &result {
         Ok(_) if receipt.failed() => ExitCode::Partial,

@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::files;
 use crate::diagnostic::{Diagnostic, Kind, closest};
-use crate::script::{Interrupt, ParamDecl, Script};
+use crate::bindings::count::Count;
+use crate::script::{Interrupt, ParamDecl, Script, duration};
 use crate::session::Desk;
 
 /// Commands whose first free argument is a script with parameters.
@@ -196,6 +197,9 @@ pub fn settle(
 }
 
 fn check_type(script: &Script, param: &ParamDecl, value: &Value) -> Result<(), Diagnostic> {
+    if let Some(Value::String(default)) = &param.default {
+        check_meaning(script, param, default, value)?;
+    }
     let fits = match param.default.as_ref() {
         Some(Value::Bool(_)) => value.is_boolean(),
         Some(Value::Number(number)) if number.is_i64() => value.is_i64(),
@@ -213,4 +217,25 @@ fn check_type(script: &Script, param: &ParamDecl, value: &Value) -> Result<(), D
     };
     let what = format!("parameter `{}` of {} takes {wanted}, not `{}`", param.name, script.name, shown(value));
     Err(Diagnostic::new(Kind::Parameter, what).help("Nothing was sent."))
+}
+
+/// Holds a value to what the default is: a duration like `"10m"`, a count like `"25%"`. Known before the first write,
+/// a mistake costs nothing.
+fn check_meaning(script: &Script, param: &ParamDecl, default: &str, value: &Value) -> Result<(), Diagnostic> {
+    let wrong = |why: String, help: &str| {
+        let what = format!("parameter `{}` of {} cannot be `{}`", param.name, script.name, shown(value));
+        Diagnostic::new(Kind::Parameter, what).why(why).help(help).help("Nothing was sent.")
+    };
+    let text = shown(value);
+    if duration::parse(default).is_ok() {
+        return match duration::parse(&text) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(wrong(error.what.clone(), error.help.first().map_or("", String::as_str))),
+        };
+    }
+    let is_count = |text: &str| Count::parse(text).is_some();
+    if is_count(default) && !is_count(&text) {
+        return Err(wrong(format!("its default `{default}` says that it is a count"), "write 3 or 25%"));
+    }
+    Ok(())
 }
