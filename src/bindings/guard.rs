@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use serde_json::{Value, json};
 
+use super::drain::annotate;
 use super::gs::distinct;
 use super::host::{Host, ScriptResult};
 use super::ledger::{Remark, RoomChange};
@@ -27,6 +28,8 @@ const REPEATS: u32 = 4;
 /// What is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Field {
+    /// `spec.opsState`, from None to a hold, with its annotation.
+    Hold(Hold),
     /// `spec.opsState`.
     OpsState(String),
     /// `spec.deletionPriority`.
@@ -37,10 +40,21 @@ pub enum Field {
     NetworkDisabled(bool),
 }
 
+/// A hold that is about to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// The opsState, private to the run.
+    pub value: String,
+    /// The run.
+    pub run: String,
+    /// When, RFC 3339.
+    pub at: String,
+}
+
 impl Field {
     fn name(&self) -> &'static str {
         match self {
-            Field::OpsState(_) => "opsState",
+            Field::OpsState(_) | Field::Hold(_) => "opsState",
             Field::DeletionPriority(_) => "deletionPriority",
             Field::UpdatePriority(_) => "updatePriority",
             Field::NetworkDisabled(_) => "networkDisabled",
@@ -50,6 +64,7 @@ impl Field {
     fn value(&self) -> Value {
         match self {
             Field::OpsState(state) => json!(state),
+            Field::Hold(hold) => json!(hold.value),
             Field::DeletionPriority(number) | Field::UpdatePriority(number) => json!(number),
             Field::NetworkDisabled(flag) => json!(flag),
         }
@@ -58,6 +73,7 @@ impl Field {
     fn text(&self) -> String {
         match self {
             Field::OpsState(state) => state.clone(),
+            Field::Hold(hold) => hold.value.clone(),
             Field::DeletionPriority(number) | Field::UpdatePriority(number) => number.to_string(),
             Field::NetworkDisabled(flag) => flag.to_string(),
         }
@@ -65,7 +81,7 @@ impl Field {
 
     fn of(&self, server: &GameServer) -> String {
         match self {
-            Field::OpsState(_) => server.ops_state().to_owned(),
+            Field::OpsState(_) | Field::Hold(_) => server.ops_state().to_owned(),
             Field::DeletionPriority(_) => server.deletion_priority().to_owned(),
             Field::UpdatePriority(_) => server.update_priority().to_owned(),
             Field::NetworkDisabled(_) => server.network_disabled().to_string(),
@@ -102,6 +118,12 @@ pub fn patch(room: &Room, field: &Field) -> Value {
         }
     }
     operations.push(json!({"op": "test", "path": "/spec/opsState", "value": server.ops_state()}));
+    if let Field::Hold(hold) = field {
+        operations.push(json!({"op": "test", "path": "/status/currentState", "value": "Ready"}));
+        let pod = room.pod.as_ref().map(|pod| pod.metadata.uid.as_str()).unwrap_or_default();
+        let note = json!({"run": hold.run, "pod": pod, "from": server.ops_state(), "at": hold.at}).to_string();
+        operations.push(annotate(!server.metadata.annotations.is_empty(), &note));
+    }
     let path = format!("/spec/{}", field.name());
     operations.push(json!({"op": "add", "path": path, "value": field.value()}));
     Value::Array(operations)
@@ -243,7 +265,7 @@ fn compare(room: &Room, now: &GameServer, field: &Field) -> Now {
     if now.metadata.owner_references != judged.metadata.owner_references {
         return Now::Other("its pod was recreated".to_owned());
     }
-    if !matches!(field, Field::OpsState(_)) && now.ops_state() != judged.ops_state() {
+    if !matches!(field, Field::OpsState(_) | Field::Hold(_)) && now.ops_state() != judged.ops_state() {
         return Now::Other(format!("opsState became {}", now.ops_state()));
     }
     let value = field.of(now);

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+/// [`RoomChange::field`] of a room that a patch of its set took away.
+pub const RETIRED: &str = "retired";
+
 /// Everything that was changed, left alone or failed.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Ledger {
@@ -26,6 +29,8 @@ pub struct SetChange {
     pub images: Vec<ImageChange>,
     /// Former and new replicas: the first and the last write.
     pub replicas: Option<(i64, i64)>,
+    /// Ids that a retirement had reserved and that were freed again.
+    pub freed: Vec<i32>,
     /// Other fields that were patched: path, before, after.
     pub fields: Vec<FieldChange>,
 }
@@ -102,6 +107,18 @@ impl Ledger {
                 to: to.to_owned(),
             }),
         }
+    }
+
+    /// Notes that a room was taken away by a retirement.
+    pub fn retire(&mut self, name: &str, uid: &str, version: &str) {
+        self.rooms.push(RoomChange {
+            name: name.to_owned(),
+            uid: uid.to_owned(),
+            field: RETIRED,
+            before: "held".to_owned(),
+            after: "retired".to_owned(),
+            version: version.to_owned(),
+        });
     }
 
     /// Notes that a guard left a room alone; the newest reason stays.

@@ -7,6 +7,7 @@
 pub mod binding;
 pub mod count;
 pub mod display;
+mod drain;
 mod filter;
 mod flow;
 mod gs;
@@ -34,7 +35,15 @@ use rhai::Engine;
 
 /// Every family of host functions: the only list.
 pub static ALL: LazyLock<Vec<Bindings>> = LazyLock::new(|| {
-    vec![gss::bindings(), gs::bindings(), pods::bindings(), release::bindings(), wait::bindings(), flow::bindings()]
+    vec![
+        gss::bindings(),
+        gs::bindings(),
+        pods::bindings(),
+        release::bindings(),
+        drain::bindings(),
+        wait::bindings(),
+        flow::bindings(),
+    ]
 });
 
 /// Returns every record.

@@ -130,6 +130,12 @@ pub fn register_type(engine: &mut Engine) {
     register(engine, "Outcome", OUTCOME);
     engine.register_fn("to_string", |outcome: &mut Outcome| outcome.summary());
     engine.register_fn("to_debug", |outcome: &mut Outcome| outcome.table());
+    engine.register_fn("without_changed", |outcome: &mut Outcome| Outcome {
+        changed: Vec::new(),
+        unchanged: outcome.unchanged.clone(),
+        skipped: outcome.skipped.clone(),
+        failed: outcome.failed.clone(),
+    });
     engine.register_fn("+", |mut a: Outcome, b: Outcome| {
         a.extend(b);
         a

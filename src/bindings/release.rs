@@ -26,6 +26,7 @@ pub fn bindings() -> Bindings {
 const CHECK_KEYS: &[Key] = &[
     key("container", "string", "container whose image changes; \"\" for the only one"),
     key("image", "string", "the new image"),
+    key("end", "string", "how the drain shall end: \"auto\" (default), \"mark\" or \"retire\""),
     key("allow_recreate", "bool", "go on although OKG recreates rooms, players or not; default false"),
     key("allow_reverted", "bool", "go on although a GitOps tool would put image or replicas back; default false"),
 ];
@@ -91,6 +92,17 @@ fn check_release(ctx: &NativeCallContext, name: &str, opts: &Map) -> ScriptResul
         return Err(throw(reverted(name, &namespace, &owners)));
     }
     let lowered = who_lowers(&host, name)?;
+    let ending = match opts.text("end")?.as_deref() {
+        None | Some("auto") => choose_ending(&view, &lowered),
+        Some("mark") => ("mark", "asked for".to_owned()),
+        Some("retire") => ("retire", "asked for".to_owned()),
+        Some(other) => {
+            let what = format!("there is no ending `{other}` of a drain");
+            return Err(throw(
+                Diagnostic::new(Kind::Invalid, what).help("write auto, mark or retire. Nothing was sent."),
+            ));
+        }
+    };
     let count = |state: &str| view.rooms.iter().filter(|room| room.server.ops_state() == state).count();
     let (allocated, idle) = (count(ops_state::ALLOCATED), count(ops_state::NONE));
     let other = view.rooms.len() - allocated - idle;
@@ -100,8 +112,9 @@ fn check_release(ctx: &NativeCallContext, name: &str, opts: &Map) -> ScriptResul
     }
     rooms.push(')');
     let update = if recreates { format!("{update}, recreating") } else { update.to_owned() };
-    host.show(Event::Note { text: format!("{update}, {rooms}, {}", lowered.text) });
-    if let Some(warning) = &lowered.warning {
+    let (ending, why) = ending;
+    host.show(Event::Note { text: format!("{update}, {rooms}, {}; drain ends by {ending}: {why}", lowered.text) });
+    if let Some(warning) = lowered.warning.as_ref().filter(|_| ending == "mark") {
         host.show(Event::Warning { text: warning.clone() });
     }
     let result = serde_json::json!({
@@ -115,6 +128,8 @@ fn check_release(ctx: &NativeCallContext, name: &str, opts: &Map) -> ScriptResul
         "lowered_by_name": lowered.name,
         "min_replicas": lowered.least,
         "max_replicas": lowered.most,
+        "ending": ending,
+        "ending_why": why,
         "summary": format!("{update}, {rooms}, {}", lowered.text),
     });
     Ok(value::from_json(&result))
@@ -207,6 +222,46 @@ fn gitops_owners(object: &Value) -> BTreeSet<(String, &'static str)> {
     owners
 }
 
+/// How long a room takes to start where no room tells, in seconds.
+const START_SECONDS: i64 = 30;
+
+/// Chooses how a drain ends: marking is the workflow guide's way, but safe only while the scaler never lowers an
+/// unsettled set; retiring takes exactly the rooms meant, whoever lowers replicas.
+fn choose_ending(view: &SetView, lowered: &Lowered) -> (&'static str, String) {
+    let Some(window) = lowered.window else {
+        let why =
+            if lowered.who == "nobody" { "nobody lowers replicas" } else { "it is not known who lowers replicas" };
+        return ("retire", why.to_owned());
+    };
+    let grace = view.set.object.pointer("/spec/gameServerTemplate/spec/terminationGracePeriodSeconds");
+    let grace = grace.and_then(Value::as_i64).unwrap_or(30);
+    let start = start_seconds(view).unwrap_or(START_SECONDS);
+    let labels = 2 * i64::try_from(view.rooms.len()).unwrap_or(i64::MAX / 2) / 5;
+    let needed = grace + start + labels;
+    let sums = format!(
+        "stabilization window {window}s, settling takes up to {needed}s (termination {grace}s, start {start}s, labels {labels}s)"
+    );
+    if window > needed {
+        ("mark", sums)
+    } else {
+        ("retire", format!("the scaler might lower an unsettled set: {sums}"))
+    }
+}
+
+/// Returns how long the rooms took from creation to Ready, the median, if any tells.
+fn start_seconds(view: &SetView) -> Option<i64> {
+    let mut taken: Vec<i64> = view
+        .pods
+        .values()
+        .filter_map(|pod| {
+            let ready = pod.condition("Ready").filter(|condition| condition.status == "True")?;
+            Some(ready.last_transition_time?.duration_since(pod.metadata.creation_timestamp?).as_secs().max(0))
+        })
+        .collect();
+    taken.sort_unstable();
+    taken.get(taken.len() / 2).copied()
+}
+
 /// Who lowers replicas, so that marked rooms go.
 struct Lowered {
     who: &'static str,
@@ -215,6 +270,8 @@ struct Lowered {
     most: i64,
     text: String,
     warning: Option<String>,
+    /// Stabilization window of its scale-down, in seconds.
+    window: Option<i64>,
 }
 
 fn who_lowers(host: &Host, name: &str) -> ScriptResult<Lowered> {
@@ -253,14 +310,17 @@ fn who_lowers(host: &Host, name: &str) -> ScriptResult<Lowered> {
             .is_some_and(|annotations| annotations.keys().any(|key| key.starts_with("autoscaling.keda.sh/paused")));
         let warning = paused.then(|| "KEDA is paused: marked rooms stay until it resumes".to_owned());
         let text = format!("KEDA lowers replicas (min {least}, max {most})");
-        return Ok(Lowered { who: "KEDA", name: text_of(&keda), least, most, text, warning });
+        let window = &keda["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"];
+        let window = Some(window["stabilizationWindowSeconds"].as_i64().unwrap_or(300));
+        return Ok(Lowered { who: "KEDA", name: text_of(&keda), least, most, text, warning, window });
     }
     if let Some(hpa) = hpa {
         let least = hpa["spec"]["minReplicas"].as_i64().unwrap_or(1);
         let most = hpa["spec"]["maxReplicas"].as_i64().unwrap_or(0);
         let window = hpa["spec"]["behavior"]["scaleDown"]["stabilizationWindowSeconds"].as_i64().unwrap_or(300);
         let text = format!("an HPA lowers replicas (min {least}, max {most}, window {window}s)");
-        return Ok(Lowered { who: "HPA", name: text_of(&hpa), least, most, text, warning: None });
+        let window = Some(window);
+        return Ok(Lowered { who: "HPA", name: text_of(&hpa), least, most, text, warning: None, window });
     }
     let warning = if unknown.is_empty() {
         Some("nobody lowers replicas: marked rooms stay until you do".to_owned())
@@ -272,7 +332,7 @@ fn who_lowers(host: &Host, name: &str) -> ScriptResult<Lowered> {
     } else {
         ("unknown", "who lowers replicas is not known")
     };
-    Ok(Lowered { who, name: String::new(), least: 0, most: 0, text: text.to_owned(), warning })
+    Ok(Lowered { who, name: String::new(), least: 0, most: 0, text: text.to_owned(), warning, window: None })
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::global::Form;
 use super::stage::span;
 use super::terminal::out;
 use crate::bindings::host::Host;
-use crate::bindings::ledger::Ledger;
+use crate::bindings::ledger::{Ledger, RETIRED, RoomChange};
 use crate::bindings::reads::{SetView, view};
 use crate::bindings::table;
 use crate::diagnostic::Diagnostic;
@@ -168,18 +168,20 @@ impl Receipt {
         of_set.filter(|room| !there.contains(room.name.as_str())).map(|room| room.name.clone()).collect()
     }
 
+    /// Returns what was written to a room: where it began and where it ended.
     fn written(&self, name: &str) -> String {
-        let changes: Vec<String> = self
-            .ledger
-            .rooms
-            .iter()
-            .filter(|room| room.name == name)
-            .map(|room| match room.field {
-                "opsState" => format!("{} -> {}", room.before, room.after),
-                field => format!("{field} {} -> {}", room.before, room.after),
-            })
-            .collect();
-        changes.join(", ")
+        let mut said: Vec<String> = Vec::new();
+        let of_room = |room: &&RoomChange| room.name == name;
+        let states: Vec<&RoomChange> = self.ledger.rooms.iter().filter(of_room).filter(|room| is_state(room)).collect();
+        if let (Some(first), Some(last)) = (states.first(), states.last()) {
+            said.push(match (first.before == last.after, states.len()) {
+                (true, _) => format!("held, then {} again", last.after),
+                _ => format!("{} -> {}", first.before, last.after),
+            });
+        }
+        let others = self.ledger.rooms.iter().filter(of_room).filter(|room| !is_state(room));
+        said.extend(others.map(|room| format!("{} {} -> {}", room.field, room.before, room.after)));
+        said.join(", ")
     }
 
     fn this_run(&self, room: &Room) -> String {
@@ -201,21 +203,24 @@ impl Receipt {
 
     fn sums(&self) -> String {
         let rooms = || self.views.values().flat_map(|view| &view.rooms);
-        let retired: BTreeSet<&str> = self
-            .ledger
-            .rooms
-            .iter()
-            .filter(|room| room.field == "opsState" && room.after == ops_state::WAIT_TO_BE_DELETED)
-            .map(|room| room.name.as_str())
-            .collect();
+        let ended = |how: &dyn Fn(&RoomChange) -> bool| {
+            let rooms = self.ledger.rooms.iter().filter(|room| how(room));
+            rooms.map(|room| room.uid.as_str()).collect::<BTreeSet<_>>().len()
+        };
+        let marked = ended(&|room| room.field == "opsState" && room.after == ops_state::WAIT_TO_BE_DELETED);
+        let retired = ended(&|room| room.field == RETIRED);
         let gone: usize = self.views.iter().map(|(set, view)| self.gone(set, view).len()).sum();
         let opened =
             rooms().filter(|room| room.server.metadata.creation_timestamp.is_some_and(|made| made >= self.begun));
         let allocated = rooms().filter(|room| room.server.ops_state() == ops_state::ALLOCATED).count();
         let (skipped, failed) = (self.ledger.skipped.len(), self.ledger.failed.len());
         format!(
-            "{} rooms marked ({gone} gone), {allocated} Allocated, {} opened, {skipped} skipped, {failed} failed. {}",
-            retired.len(),
+            "{} ({gone} gone), {allocated} Allocated, {} opened, {skipped} skipped, {failed} failed. {}",
+            match (marked, retired) {
+                (marked, 0) => format!("{marked} rooms marked"),
+                (0, retired) => format!("{retired} rooms retired"),
+                (marked, retired) => format!("{marked} rooms marked, {retired} retired"),
+            },
             opened.count(),
             self.effort()
         )
@@ -273,6 +278,10 @@ impl Receipt {
             "toGoBack": self.way_back,
         })
     }
+}
+
+fn is_state(change: &RoomChange) -> bool {
+    matches!(change.field, "opsState" | RETIRED)
 }
 
 /// Returns the command line that restores the former image.

@@ -7,8 +7,8 @@ use clap::{Arg, ArgAction, ArgMatches, Command, builder::ValueParser};
 use serde_json::Value;
 
 use super::files;
-use crate::diagnostic::{Diagnostic, Kind, closest};
 use crate::bindings::count::Count;
+use crate::diagnostic::{Diagnostic, Kind, closest};
 use crate::script::{Interrupt, ParamDecl, Script, duration};
 use crate::session::Desk;
 

@@ -227,12 +227,29 @@ impl Room {
     /// GameServerSet's present template to the workload.
     pub fn judge(server: Arc<GameServer>, pod: Option<Arc<Pod>>, workload: Option<&Workload>, settled: bool) -> Room {
         let version = version(&server, pod.as_deref(), workload, settled);
-        Room { server, pod, version }
+        let mut room = Room { server, pod, version };
+        if room.orphaned() {
+            room.version = Version::Unknown("its GameServer belongs to a former pod");
+        }
+        room
     }
 
     /// Returns the name.
     pub fn name(&self) -> &str {
         &self.server.metadata.name
+    }
+
+    /// Returns whether the GameServer belongs to a former pod of its name: what it says is not about this pod.
+    pub fn orphaned(&self) -> bool {
+        let Some(pod) = &self.pod else { return false };
+        match self.server.metadata.owner_references.first() {
+            Some(owner) if owner.kind == "Pod" => owner.uid != pod.metadata.uid,
+            // With reclaim policy Delete it outlives pods; its status tells of which one it speaks.
+            _ => match (self.server.pod_start_time(), pod.start_time_text()) {
+                (Some(told), Some(started)) => told != started,
+                _ => false,
+            },
+        }
     }
 
     /// Returns whether new players can be sent there: Ready, None, network ready if it has one, and its pod stays.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::object::{Condition, Metadata, present_or_default};
@@ -39,7 +38,7 @@ struct PodStatus {
     reason: String,
     #[serde(rename = "podIP")]
     pod_ip: String,
-    start_time: Option<Timestamp>,
+    start_time: Option<String>,
     #[serde(deserialize_with = "present_or_default")]
     conditions: Vec<Condition>,
     #[serde(deserialize_with = "present_or_default")]
@@ -97,9 +96,9 @@ impl Pod {
         &self.status.pod_ip
     }
 
-    /// Returns when the kubelet took it over.
-    pub fn start_time(&self) -> Option<Timestamp> {
-        self.status.start_time
+    /// Returns when the kubelet took it over, as it is written.
+    pub fn start_time_text(&self) -> Option<&str> {
+        self.status.start_time.as_deref()
     }
 
     /// Returns whether its deletion was asked for.

@@ -1,0 +1,622 @@
+//! What the drain protocol is made of: settled, hold, verify, mark or retire, release. `stdlib/okg/drain.rhai` puts the
+//! steps together; why each is there stands in the documentation of the protocol.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rhai::{Dynamic, Map, NativeCallContext};
+use serde_json::{Value, json};
+
+use super::binding::{Binding, Bindings, Key, key, param, rule};
+use super::gs::{game_servers, reading, rooms_of};
+use super::guard::{self, Field};
+use super::host::{Host, LOCK, ScriptResult, host};
+use super::ledger::{RETIRED, RoomChange};
+use super::options::Options;
+use super::outcome::Outcome;
+use super::reads::{SetView, read_view, view};
+use super::stage::Event;
+use super::values::GameServers;
+use super::wait::{Seen, Wait};
+use crate::cluster::{Patch, kind};
+use crate::diagnostic::{Diagnostic, Kind};
+use crate::okg::game_server::Room;
+use crate::okg::game_server_set::GameServerSet;
+use crate::okg::{names, ops_state, reserve};
+use crate::script::throw;
+
+/// Annotation that says who holds a room, which pod was judged, from which state, since when; on a set, which ids a
+/// run has reserved.
+pub const DRAIN: &str = "okgscript.io/drain";
+
+/// How holds begin: a value private to a run, which OKG ranks as None and no matchmaker takes.
+pub const HOLD: &str = "Draining-";
+
+/// How often a retirement is judged anew after somebody else's write to the set.
+const REPEATS: u32 = 5;
+
+/// The family of this file.
+pub fn bindings() -> Bindings {
+    Bindings::new("drain", "Steps of the drain protocol; `okg/drain` puts them together.")
+        .bind(&GSS_UNSETTLED, gss_unsettled)
+        .bind(&GS_HOLD, gs_hold)
+        .bind(&GS_HELD, |ctx: NativeCallContext, gss: &str| gs_held(&ctx, gss, &Map::new()))
+        .bind(&GS_HELD, |ctx: NativeCallContext, gss: &str, opts: Map| gs_held(&ctx, gss, &opts))
+        .bind(&GS_MARK_HELD, gs_mark_held)
+        .bind(&GS_RELEASE, gs_release)
+        .bind(&GS_ADOPT, gs_adopt)
+        .bind(&GSS_RETIRE, gss_retire)
+        .bind(&GSS_FREE_IDS, gss_free_ids)
+        .bind(&GS_LINGERING, gs_lingering)
+        .bind(&OUTCOME, Outcome::default)
+}
+
+const GSS_UNSETTLED: Binding = Binding {
+    name: "gss_unsettled",
+    doc: "Returns why a GameServerSet is not settled, or \"\" if it is: its replicas, the workload's and the pods agree, \
+          no pod is terminating or waits in PreDelete, and OKG and Kruise have seen the present specification. A \
+          scale-in of an unsettled set may take another room than the one meant.",
+    params: &[param("gss", "string", "GameServerSet")],
+    returns: "string",
+    errors: &["not-found", "forbidden"],
+    access: reading::LIST,
+    example: r#"gss_unsettled("minecraft") == """#,
+};
+
+const GS_HOLD: Binding = Binding {
+    name: "gs_hold",
+    doc: "Takes idle rooms out of matchmaking: a guarded change from None to a value private to this run, with an \
+          annotation by which any later run can adopt or undo it. A room that changed meanwhile is skipped.",
+    params: &[param("rooms", "GameServers | GameServer | array | string", "rooms that `gs_select` judged")],
+    returns: "Outcome",
+    errors: &["forbidden"],
+    access: reading::WRITE,
+    example: r#"gs_hold(gs_select("minecraft", #{ matchable: true })).changed.len == 2"#,
+};
+
+const HELD_KEYS: &[Key] = &[
+    key("timeout", "duration", "longest wait for the pods' labels to show the hold; default \"2m\""),
+    key("agree", "bool", "wait until the pods' labels show the hold; default true"),
+];
+
+const GS_HELD: Binding = Binding {
+    name: "gs_held",
+    doc: "Returns the rooms that this run holds and whose pods show it: the pod that was judged, its label the hold, not \
+          terminating. A room that somebody took meanwhile is spared and reported; one whose pod was replaced is set \
+          free.",
+    params: &[param("gss", "string", "GameServerSet"), param("opts", "map", "how to wait").keys(HELD_KEYS).optional()],
+    returns: "GameServers",
+    errors: &["timeout", "not-found", "forbidden"],
+    access: &[
+        LOCK,
+        rule("game.kruise.io", "gameserversets", &["get", "list", "watch"]),
+        rule("game.kruise.io", "gameservers", &["get", "list", "watch", "patch"]),
+        rule("apps.kruise.io", "statefulsets", &["get", "list", "watch"]),
+        rule("", "pods", &["list", "watch"]),
+    ],
+    example: r#"gs_hold("minecraft-1"); gs_held("minecraft").names == ["minecraft-1"]"#,
+};
+
+const GS_MARK_HELD: Binding = Binding {
+    name: "gs_mark_held",
+    doc: "Marks held rooms WaitToBeDeleted, guarded: whoever lowers replicas takes them first.",
+    params: &[param("rooms", "GameServers", "what `gs_held` returned")],
+    returns: "Outcome",
+    errors: &["forbidden"],
+    access: reading::WRITE,
+    example: r#"gs_hold("minecraft-1"); gs_mark_held(gs_held("minecraft")).changed == ["minecraft-1"]"#,
+};
+
+const GS_RELEASE: Binding = Binding {
+    name: "gs_release",
+    doc: "Sets the rooms that this run holds back to their former state, guarded.",
+    params: &[param("gss", "string", "GameServerSet")],
+    returns: "Outcome",
+    errors: &["not-found", "forbidden"],
+    access: reading::WRITE,
+    example: r#"gs_hold("minecraft-1"); gs_release("minecraft").changed == ["minecraft-1"]"#,
+};
+
+const GS_ADOPT: Binding = Binding {
+    name: "gs_adopt",
+    doc: "Sets rooms free that an earlier run held and did not end, and ids that it reserved and did not free. Returns \
+          what was written.",
+    params: &[param("gss", "string", "GameServerSet")],
+    returns: "Outcome",
+    errors: &["not-found", "forbidden", "conflict"],
+    access: &[
+        LOCK,
+        rule("game.kruise.io", "gameserversets", &["get", "patch"]),
+        rule("game.kruise.io", "gameservers", &["get", "list", "patch"]),
+        rule("apps.kruise.io", "statefulsets", &["get"]),
+        rule("", "pods", &["list"]),
+    ],
+    example: r#"gs_adopt("minecraft").changed.is_empty()"#,
+};
+
+const GSS_RETIRE: Binding = Binding {
+    name: "gss_retire",
+    doc: "Takes exactly these held rooms away: one patch of the GameServerSet, guarded by its generation, puts their ids \
+          into `reserveGameServerIds` and lowers replicas by as many, with or without an autoscaler. Judged again \
+          before the patch: the set must be settled and every room still held.",
+    params: &[param("gss", "string", "GameServerSet"), param("rooms", "GameServers", "what `gs_held` returned")],
+    returns: "Outcome",
+    errors: &["conflict", "refused", "not-found", "forbidden"],
+    access: &[
+        LOCK,
+        rule("game.kruise.io", "gameserversets", &["get", "patch"]),
+        rule("game.kruise.io", "gameservers", &["list"]),
+        rule("apps.kruise.io", "statefulsets", &["get"]),
+        rule("", "pods", &["list"]),
+    ],
+    example: r#"gs_hold("minecraft-1"); gss_retire("minecraft", gs_held("minecraft")).changed == ["minecraft-1"]"#,
+};
+
+const GSS_FREE_IDS: Binding = Binding {
+    name: "gss_free_ids",
+    doc: "Frees the ids that this run has reserved, once their rooms are gone: a write of its own, which moves nothing. \
+          Under scale strategy ReserveIds they stay reserved. Returns how many were freed.",
+    params: &[param("gss", "string", "GameServerSet")],
+    returns: "int",
+    errors: &["conflict", "not-found", "forbidden"],
+    access: &[LOCK, rule("game.kruise.io", "gameserversets", &["get", "patch"])],
+    example: r#"gss_free_ids("minecraft") == 0"#,
+};
+
+const GS_LINGERING: Binding = Binding {
+    name: "gs_lingering",
+    doc: "Returns the rooms that this run marked or retired and that are still there.",
+    params: &[param("gss", "string", "GameServerSet")],
+    returns: "GameServers",
+    errors: &["not-found", "forbidden"],
+    access: reading::LIST,
+    example: r#"gs_lingering("minecraft").is_empty"#,
+};
+
+const OUTCOME: Binding = Binding {
+    name: "outcome",
+    doc: "Returns an empty Outcome, to add others to.",
+    params: &[],
+    returns: "Outcome",
+    errors: &[],
+    access: &[],
+    example: r#"outcome().changed.is_empty()"#,
+};
+
+/// Says why a set is not settled.
+fn unsettled(view: &SetView) -> Option<String> {
+    if !view.set.observed() {
+        let (seen, now) = (view.set.observed_generation(), view.set.metadata.generation);
+        return Some(format!("OKG has seen generation {seen} of {now}"));
+    }
+    let Some(workload) = &view.workload else { return Some("the set has no workload".to_owned()) };
+    if workload.update_revision().is_none() {
+        return Some("Kruise has not seen the workload's present generation".to_owned());
+    }
+    let going = view.pods.values().find(|pod| pod.terminating() || pod.lifecycle() == "PreparingDelete");
+    if let Some(pod) = going {
+        let how = if pod.terminating() { "is terminating" } else { "waits in PreDelete" };
+        return Some(format!("{} {how}", pod.metadata.name));
+    }
+    let pods = i64::try_from(view.pods.len()).unwrap_or(i64::MAX);
+    let (wanted, there) = (view.set.replicas(), workload.replicas());
+    if wanted != there || wanted != pods {
+        return Some(format!("replicas {wanted}, workload {there}, pods {pods}"));
+    }
+    None
+}
+
+fn gss_unsettled(ctx: NativeCallContext, gss: &str) -> ScriptResult<String> {
+    let host = host(&ctx)?;
+    Ok(unsettled(&read_view(&host, gss)?).unwrap_or_default())
+}
+
+/// Returns the opsState by which this run holds rooms.
+fn hold_value(host: &Host) -> String {
+    format!("{HOLD}{}", host.run)
+}
+
+fn gs_hold(ctx: NativeCallContext, rooms: Dynamic) -> ScriptResult<Outcome> {
+    let host = host(&ctx)?;
+    let rooms = rooms_of(&host, "gs_hold", &rooms)?;
+    let mut outcome = Outcome::default();
+    let mut idle = Vec::new();
+    for gs in rooms {
+        let room = &gs.room;
+        let pod_agrees = room.pod.as_ref().is_some_and(|pod| !pod.terminating()) && !room.orphaned();
+        if room.server.ops_state() == ops_state::NONE && room.server.state() == "Ready" && pod_agrees {
+            idle.push(gs);
+        } else {
+            let state = format!("not idle: opsState {}, state {}", room.server.ops_state(), room.server.state());
+            guard::skip(&host, &mut outcome, gs.room.name(), &state);
+        }
+    }
+    let hold = guard::Hold { value: hold_value(&host), run: host.run.clone(), at: host.now().to_string() };
+    outcome.extend(guard::write(&host, idle, &Field::Hold(hold), guard::AT_ONCE)?);
+    Ok(outcome)
+}
+
+/// What the annotation of a held room says.
+struct Held {
+    run: String,
+    pod: String,
+    from: String,
+}
+
+fn annotation(room: &Room) -> Option<Held> {
+    let text = room.server.metadata.annotations.get(DRAIN)?;
+    let value: Value = serde_json::from_str(text).ok()?;
+    let part = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
+    Some(Held { run: part("run"), pod: part("pod"), from: part("from") })
+}
+
+/// Rooms of one look, sorted by what became of the hold.
+#[derive(Default)]
+struct Sorted {
+    /// The judged pod shows the hold.
+    shown: Vec<Room>,
+    /// The label is not there yet.
+    lagging: Vec<String>,
+    /// Not ours any more, and why.
+    spared: Vec<(String, String)>,
+    /// Held, but on another pod than the one judged.
+    replaced: Vec<Room>,
+}
+
+fn sort(view: &SetView, hold: &str, run: &str) -> Sorted {
+    let mut sorted = Sorted::default();
+    for room in &view.rooms {
+        let Some(held) = annotation(room).filter(|held| held.run == run) else { continue };
+        let name = room.name().to_owned();
+        let state = room.server.ops_state();
+        if state != hold {
+            // A mark is how this run ended the hold; anything else is somebody else's word.
+            if state != ops_state::WAIT_TO_BE_DELETED && state != held.from {
+                sorted.spared.push((name, format!("became {state} during the grace")));
+            }
+            continue;
+        }
+        let Some(pod) = &room.pod else {
+            sorted.replaced.push(room.clone());
+            continue;
+        };
+        if pod.metadata.uid != held.pod || room.orphaned() {
+            sorted.replaced.push(room.clone());
+        } else if pod.terminating() {
+            sorted.spared.push((name, "its pod is terminating".to_owned()));
+        } else if pod.metadata.labels.get(names::GS_OPS_STATE).map(String::as_str) == Some(hold) {
+            sorted.shown.push(room.clone());
+        } else {
+            sorted.lagging.push(name);
+        }
+    }
+    sorted
+}
+
+fn gs_held(ctx: &NativeCallContext, gss: &str, opts: &Map) -> ScriptResult<GameServers> {
+    let host = host(ctx)?;
+    let opts = Options::read("gs_held", opts, HELD_KEYS)?;
+    let hold = hold_value(&host);
+    let agree = opts.flag("agree")?.unwrap_or(true);
+    let wait = Wait {
+        host: &host,
+        what: "pods to show the hold".to_owned(),
+        timeout: opts.duration("timeout")?.unwrap_or(Duration::from_secs(120)),
+        stable_for: Duration::ZERO,
+        every: None,
+    };
+    let lagging = std::cell::RefCell::new(Vec::new());
+    let total = std::cell::Cell::new(0usize);
+    let sorted = wait.run(
+        || {
+            let sorted = sort(&read_view(&host, gss)?, &hold, &host.run);
+            total.set(sorted.shown.len() + sorted.lagging.len());
+            lagging.borrow_mut().clone_from(&sorted.lagging);
+            Ok(if sorted.lagging.is_empty() || !agree { Seen::Holds(sorted) } else { Seen::NotYet })
+        },
+        |seconds| {
+            let lagging = lagging.borrow();
+            host.show(Event::Waiting {
+                text: wait.what.clone(),
+                have: Some((total.get() - lagging.len()) as u64),
+                want: Some(total.get() as u64),
+                slowest: lagging.first().cloned(),
+                seconds,
+            });
+        },
+    )?;
+    let Some(sorted) = sorted else {
+        let lagging = lagging.into_inner();
+        let what = format!("the pods of {} rooms of `{gss}` do not show that they are held", lagging.len());
+        return Err(throw(
+            Diagnostic::new(Kind::Timeout, what)
+                .why(format!("label {} is behind on {}", names::GS_OPS_STATE, lagging.join(", ")))
+                .why("OKG copies opsState to the pod; it may be down, or busy (5 rooms a second as shipped)")
+                .help("nothing was marked or retired; the rooms go back to what they were"),
+        ));
+    };
+    let mut spared = Outcome::default();
+    for (name, reason) in &sorted.spared {
+        guard::skip(&host, &mut spared, name, reason);
+    }
+    release(&host, gss, sorted.replaced, "its pod was replaced")?;
+    Ok(game_servers(&host, gss, sorted.shown))
+}
+
+/// Sets rooms back to what they were before a hold.
+fn release(host: &Arc<Host>, gss: &str, rooms: Vec<Room>, why: &str) -> ScriptResult<Outcome> {
+    let mut outcome = Outcome::default();
+    let mut by_state: BTreeMap<String, Vec<Room>> = BTreeMap::new();
+    for room in rooms {
+        let from = annotation(&room).map_or_else(|| ops_state::NONE.to_owned(), |held| held.from);
+        by_state.entry(from).or_default().push(room);
+    }
+    for (state, rooms) in by_state {
+        let values = game_servers(host, gss, rooms);
+        let names: Vec<String> = values.rooms.iter().map(|gs| gs.room.name().to_owned()).collect();
+        let written = guard::write(host, values.rooms.to_vec(), &Field::OpsState(state), guard::AT_ONCE)?;
+        if !why.is_empty() {
+            for name in names.iter().filter(|name| written.changed.contains(name)) {
+                host.ledger().skip(name, why);
+            }
+        }
+        outcome.extend(written);
+    }
+    Ok(outcome)
+}
+
+fn gs_mark_held(ctx: NativeCallContext, rooms: Dynamic) -> ScriptResult<Outcome> {
+    let host = host(&ctx)?;
+    let rooms = rooms_of(&host, "gs_mark_held", &rooms)?;
+    let hold = hold_value(&host);
+    let (held, other): (Vec<_>, Vec<_>) = rooms.into_iter().partition(|gs| gs.room.server.ops_state() == hold);
+    let mut outcome =
+        guard::write(&host, held, &Field::OpsState(ops_state::WAIT_TO_BE_DELETED.into()), guard::AT_ONCE)?;
+    for gs in other {
+        guard::skip(&host, &mut outcome, gs.room.name(), "this run does not hold it");
+    }
+    Ok(outcome)
+}
+
+fn gs_release(ctx: NativeCallContext, gss: &str) -> ScriptResult<Outcome> {
+    let host = host(&ctx)?;
+    let hold = hold_value(&host);
+    let view = read_view(&host, gss)?;
+    // A retired room keeps its hold until it is gone: free, it would be offered to players.
+    let retired = ended(&host, |room| room.field == RETIRED);
+    let ours = |room: &Room| room.server.ops_state() == hold && !retired.contains(&room.server.metadata.uid);
+    let held = view.rooms.into_iter().filter(ours).collect();
+    release(&host, gss, held, "")
+}
+
+fn gs_adopt(ctx: NativeCallContext, gss: &str) -> ScriptResult<Outcome> {
+    let host = host(&ctx)?;
+    let ours = hold_value(&host);
+    // The reserve list comes first: rooms of a retirement that was sent are gone or going, and need no release.
+    if let Some(reserved) = reserved_by(&read_view(&host, gss)?.set).filter(|(run, _)| *run != host.run) {
+        host.show(Event::Note { text: format!("run {} left {} reserved ids", reserved.0, reserved.1.len()) });
+        free(&host, gss)?;
+    }
+    let view = read_view(&host, gss)?;
+    let left = |room: &&Room| {
+        let state = room.server.ops_state();
+        state.starts_with(HOLD) && state != ours && annotation(room).is_some()
+    };
+    let held: Vec<Room> = view.rooms.iter().filter(left).cloned().collect();
+    if !held.is_empty() {
+        let text = format!("{} rooms were held by an earlier run; they go back to what they were", held.len());
+        host.show(Event::Note { text });
+    }
+    release(&host, gss, held, "")
+}
+
+/// Returns the run and the ids of a retirement whose ids are not freed.
+fn reserved_by(set: &GameServerSet) -> Option<(String, BTreeSet<i32>)> {
+    let text = set.metadata.annotations.get(DRAIN)?;
+    let value: Value = serde_json::from_str(text).ok()?;
+    let ids = value["reserved"].as_array()?.iter().filter_map(|id| id.as_i64().and_then(|id| i32::try_from(id).ok()));
+    Some((value["run"].as_str().unwrap_or_default().to_owned(), ids.collect()))
+}
+
+fn gss_retire(ctx: NativeCallContext, gss: &str, rooms: Dynamic) -> ScriptResult<Outcome> {
+    let host = host(&ctx)?;
+    let rooms = rooms_of(&host, "gss_retire", &rooms)?;
+    if rooms.is_empty() {
+        return Ok(Outcome::default());
+    }
+    host.hold(gss)?;
+    let wanted: BTreeSet<String> = rooms.iter().map(|gs| gs.room.name().to_owned()).collect();
+    let hold = hold_value(&host);
+    let cluster = host.cluster()?;
+    for _ in 0..REPEATS {
+        let (reading, name) = (cluster.clone(), gss.to_owned());
+        let seen = host.call(async move { view(&reading, &name).await })?;
+        if let Some(why) = unsettled(&seen) {
+            let what = format!("`{gss}` is not settled: a scale-in might take another room");
+            return Err(throw(Diagnostic::new(Kind::Conflict, what).why(why).with("unsettled", true)));
+        }
+        let sorted = sort(&seen, &hold, &host.run);
+        let held: Vec<Room> = sorted.shown.into_iter().filter(|room| wanted.contains(room.name())).collect();
+        let mut outcome = Outcome::default();
+        let there: BTreeSet<&str> = held.iter().map(Room::name).collect();
+        for name in wanted.iter().filter(|name| !there.contains(name.as_str())) {
+            guard::skip(&host, &mut outcome, name, "not held any more");
+        }
+        if held.is_empty() {
+            return Ok(outcome);
+        }
+        let (patch, replicas) = retirement(&host, &seen.set, &held)?;
+        let (writing, name) = (cluster.clone(), gss.to_owned());
+        let sent = host.call_write(async move {
+            let namespace = writing.namespace();
+            writing.patch::<GameServerSet>(&kind::GAME_SERVER_SET, namespace, &name, None, &Patch::Json(patch)).await
+        })?;
+        match sent {
+            Ok(after) => {
+                note_retired(&host, gss, &held, seen.set.replicas(), replicas, &after, &mut outcome);
+                return Ok(outcome);
+            }
+            Err(error) if error.kind == Kind::Conflict => {}
+            Err(error) if error.kind == Kind::Unknown => {
+                // The answer was lost; our annotation tells whether the patch arrived.
+                let (reading, name) = (cluster.clone(), gss.to_owned());
+                let now = host.call(async move { super::reads::get_set(&reading, &name).await })?;
+                let ids = ids_of(&held);
+                let arrived = reserved_by(&now).is_some_and(|(run, all)| run == host.run && ids.is_subset(&all));
+                if arrived {
+                    note_retired(&host, gss, &held, seen.set.replicas(), replicas, &now, &mut outcome);
+                    return Ok(outcome);
+                }
+            }
+            Err(error) => return Err(throw(error)),
+        }
+    }
+    let what = format!("GameServerSet `{gss}` changed under every one of {REPEATS} attempts to retire rooms");
+    Err(throw(Diagnostic::new(Kind::Conflict, what).help("somebody else writes it all the time: find who")))
+}
+
+fn ids_of(rooms: &[Room]) -> BTreeSet<i32> {
+    rooms.iter().filter_map(|room| names::ordinal(room.name())).collect()
+}
+
+/// Builds the one patch that takes rooms away, and says what replicas become.
+fn retirement(host: &Host, set: &GameServerSet, held: &[Room]) -> ScriptResult<(Value, i64)> {
+    let ids = ids_of(held);
+    let listed = reserve::parse(&set.reserve_ids()).map_err(|bad| {
+        let what =
+            format!("`reserveGameServerIds` of `{}` has an entry that OKG cannot read: {}", set.metadata.name, bad.0);
+        throw(
+            Diagnostic::new(Kind::Refused, what)
+                .why("OKG then takes the whole list as empty, and rooms would go that nobody chose")
+                .help("correct the list first. Nothing was retired."),
+        )
+    })?;
+    let all: BTreeSet<i32> = listed.union(&ids).copied().collect();
+    let before = set.replicas();
+    let after = before - i64::try_from(ids.len()).unwrap_or(0);
+    let mut ours = reserved_by(set).filter(|(run, _)| *run == host.run).map(|(_, ids)| ids).unwrap_or_default();
+    ours.extend(&ids);
+    let note = json!({"run": host.run, "reserved": ours, "at": host.now().to_string()}).to_string();
+    let mut patch = vec![
+        json!({"op": "test", "path": "/metadata/uid", "value": set.metadata.uid}),
+        // The generation guards the whole specification; a `test` on an absent list would guard nothing.
+        json!({"op": "test", "path": "/metadata/generation", "value": set.metadata.generation}),
+        json!({"op": "test", "path": "/spec/replicas", "value": before}),
+        json!({"op": "add", "path": "/spec/reserveGameServerIds", "value": reserve::encode(&all)}),
+        json!({"op": "replace", "path": "/spec/replicas", "value": after}),
+    ];
+    patch.push(annotate(set.object.pointer("/metadata/annotations").is_some(), &note));
+    Ok((Value::Array(patch), after))
+}
+
+/// Returns the operation that writes our annotation.
+pub fn annotate(has_annotations: bool, note: &str) -> Value {
+    if has_annotations {
+        json!({"op": "add", "path": "/metadata/annotations/okgscript.io~1drain", "value": note})
+    } else {
+        json!({"op": "add", "path": "/metadata/annotations", "value": {DRAIN: note}})
+    }
+}
+
+fn note_retired(
+    host: &Host,
+    gss: &str,
+    held: &[Room],
+    from: i64,
+    to: i64,
+    after: &GameServerSet,
+    outcome: &mut Outcome,
+) {
+    let mut ledger = host.ledger();
+    ledger.replicas(gss, from, to);
+    for room in held {
+        ledger.retire(room.name(), &room.server.metadata.uid, &after.metadata.resource_version);
+        outcome.changed.push(room.name().to_owned());
+    }
+    drop(ledger);
+    host.show(Event::Note { text: format!("replicas {from} -> {to}, {} ids reserved", held.len()) });
+}
+
+fn gss_free_ids(ctx: NativeCallContext, gss: &str) -> ScriptResult<i64> {
+    let host = host(&ctx)?;
+    free(&host, gss)
+}
+
+/// Frees the ids that a retirement reserved, if their rooms are gone.
+fn free(host: &Arc<Host>, gss: &str) -> ScriptResult<i64> {
+    let cluster = host.cluster()?;
+    for _ in 0..REPEATS {
+        let (reading, name) = (cluster.clone(), gss.to_owned());
+        let seen = host.call(async move { view(&reading, &name).await })?;
+        let Some((_, ours)) = reserved_by(&seen.set) else { return Ok(0) };
+        if seen.set.reserves_ids() {
+            host.show(Event::Note { text: format!("ids {} stay reserved: scale strategy ReserveIds", listed(&ours)) });
+            return Ok(0);
+        }
+        let there: BTreeSet<i32> = seen.pods.keys().filter_map(|pod| names::ordinal(pod)).collect();
+        let (gone, kept): (BTreeSet<i32>, BTreeSet<i32>) = ours.iter().partition(|id| !there.contains(id));
+        if gone.is_empty() {
+            return Ok(0);
+        }
+        host.hold(gss)?;
+        let all = reserve::parse_or_empty(Some(&Value::Array(seen.set.reserve_ids())));
+        let rest: BTreeSet<i32> = all.difference(&gone).copied().collect();
+        let mut patch = vec![
+            json!({"op": "test", "path": "/metadata/uid", "value": seen.set.metadata.uid}),
+            json!({"op": "test", "path": "/metadata/generation", "value": seen.set.metadata.generation}),
+            json!({"op": "add", "path": "/spec/reserveGameServerIds", "value": reserve::encode(&rest)}),
+        ];
+        patch.push(if kept.is_empty() {
+            json!({"op": "remove", "path": "/metadata/annotations/okgscript.io~1drain"})
+        } else {
+            annotate(true, &json!({"run": host.run, "reserved": kept, "at": host.now().to_string()}).to_string())
+        });
+        let (writing, name) = (cluster.clone(), gss.to_owned());
+        let sent = host.call_write(async move {
+            let namespace = writing.namespace();
+            let patch = Patch::Json(Value::Array(patch));
+            writing.patch::<GameServerSet>(&kind::GAME_SERVER_SET, namespace, &name, None, &patch).await
+        })?;
+        match sent {
+            Ok(_) => {
+                host.ledger().sets.entry(gss.to_owned()).or_default().freed.extend(&gone);
+                taken_in(host, gss)?;
+                return Ok(i64::try_from(gone.len()).unwrap_or(i64::MAX));
+            }
+            Err(error) if matches!(error.kind, Kind::Conflict | Kind::Unknown) => {}
+            Err(error) => return Err(throw(error)),
+        }
+    }
+    let what = format!("the ids that were reserved on `{gss}` could not be freed: it changed under every attempt");
+    Err(throw(Diagnostic::new(Kind::Conflict, what).help("the next run frees them")))
+}
+
+fn gs_lingering(ctx: NativeCallContext, gss: &str) -> ScriptResult<GameServers> {
+    let host = host(&ctx)?;
+    let ended = ended(&host, |room| room.field == RETIRED || room.after == ops_state::WAIT_TO_BE_DELETED);
+    let view = read_view(&host, gss)?;
+    let rooms = view.rooms.into_iter().filter(|room| ended.contains(&room.server.metadata.uid)).collect();
+    Ok(game_servers(&host, gss, rooms))
+}
+
+/// Waits a little until OKG and Kruise have seen the set as it is now, so that what follows can tell versions.
+fn taken_in(host: &Host, gss: &str) -> ScriptResult<()> {
+    let timeout = Duration::from_secs(15);
+    let wait = Wait { host, what: "OKG to see the set".into(), timeout, stable_for: Duration::ZERO, every: None };
+    let seen =
+        wait.run(|| Ok(if read_view(host, gss)?.versions_known() { Seen::Holds(()) } else { Seen::NotYet }), |_| {})?;
+    if seen.is_none() {
+        host.show(Event::Warning { text: format!("OKG has not seen the present state of {gss} after 15s") });
+    }
+    Ok(())
+}
+
+/// Returns the uids of rooms that this run wrote in a certain way.
+fn ended(host: &Host, how: impl Fn(&RoomChange) -> bool) -> BTreeSet<String> {
+    host.ledger().rooms.iter().filter(|room| how(room)).map(|room| room.uid.clone()).collect()
+}
+
+fn listed(ids: &BTreeSet<i32>) -> String {
+    reserve::encode_annotation(ids)
+}
