@@ -114,12 +114,13 @@ impl Session {
         result
     }
 
-    /// Evaluates a text in a scope that lives on: one line of the REPL.
-    pub fn eval(&self, scope: &mut Scope<'_>, name: &str, text: &str) -> Result<Dynamic, Diagnostic> {
-        let script = self.desk.compile(name, text)?;
+    /// Evaluates a script in a scope that lives on: one input of the REPL. Closings that it declares run at its end.
+    pub fn evaluate(&self, scope: &mut Scope<'_>, script: &Script) -> Result<Dynamic, Diagnostic> {
         let engine = &self.desk.engine;
         let result = contain(|| engine.eval_ast_with_scope::<Dynamic>(scope, &script.ast));
-        self.told(result, &script)
+        let result = self.told(result, script);
+        self.close(script, result.as_ref().err());
+        result
     }
 
     /// Returns what an error says that came from outside a script.

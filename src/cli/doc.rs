@@ -33,7 +33,8 @@ pub fn types() -> Vec<reference::TypeTable> {
     types.into_iter().map(|record| (record.name, record.doc, record.properties)).collect()
 }
 
-fn everything() -> String {
+/// Returns what there is, in one line each.
+pub fn everything() -> String {
     let docs = |files: &'static [(&'static str, &'static str)]| {
         files.iter().map(|(name, text)| (*name, shipped::doc(text))).collect::<Vec<_>>()
     };

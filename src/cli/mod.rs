@@ -5,6 +5,7 @@
 
 mod check;
 mod doc;
+mod eval;
 mod files;
 mod global;
 mod launch;
@@ -13,6 +14,7 @@ mod new;
 mod preflight;
 mod rbac;
 mod receipt;
+mod repl;
 mod run;
 mod sandbox;
 mod script_args;
@@ -44,6 +46,10 @@ struct Cli {
 enum Command {
     /// Run a script: a file, `-` for stdin, or the name of a shipped one.
     Run(run::Arguments),
+    /// Evaluate an expression and print its value.
+    Eval(eval::Arguments),
+    /// Ask the cluster things, line by line.
+    Repl(repl::Arguments),
     /// Say what is wrong with scripts, running nothing.
     Check(check::Arguments),
     /// Show what functions, types, modules and scripts do.
@@ -81,6 +87,8 @@ fn dispatch(arguments: &[OsString]) -> Result<ExitCode, Diagnostic> {
             let given = script_args::values(&matches, script.as_ref());
             run::run(arguments.clone(), global, script, given)
         }
+        Command::Eval(arguments) => eval::run(arguments, &global),
+        Command::Repl(arguments) => repl::run(arguments, &global),
         Command::Check(arguments) => check::run(arguments, &global),
         Command::Doc(arguments) => doc::run(arguments, &global),
         Command::List(arguments) => list::run(arguments, &global),

@@ -56,15 +56,25 @@ pub fn on_script_thread<T: Send + 'static>(
     let (ended, end) = mpsc::channel();
     let leaving = ended.clone();
     signals::listen(interrupt, move || {
-        let _ =
-            leaving.send(Err(Diagnostic::new(Kind::Interrupted, "left at the third signal, whatever was under way")));
+        let what = "left at the third signal, whatever was under way";
+        let _ = leaving.send(Err(Diagnostic::new(Kind::Interrupted, what)));
     });
+    start_script_thread(ended, work)?;
+    end.recv().unwrap_or_else(|_| Err(Diagnostic::new(Kind::Internal, "the script's thread ended without a word")))
+}
+
+/// Starts `work` on a thread whose stack is deep enough for scripts; its result is sent on `ended`.
+pub fn start_script_thread<T: Send + 'static>(
+    ended: mpsc::Sender<Result<T, Diagnostic>>,
+    work: impl FnOnce() -> Result<T, Diagnostic> + Send + 'static,
+) -> Result<(), Diagnostic> {
     let thread = std::thread::Builder::new().name("script".into()).stack_size(STACK_SIZE);
     let running = thread.spawn(move || {
         let _ = ended.send(contain(work).and_then(|result| result));
     });
-    running.map_err(|error| Diagnostic::new(Kind::Internal, "no thread could be started").why(error.to_string()))?;
-    end.recv().unwrap_or_else(|_| Err(Diagnostic::new(Kind::Internal, "the script's thread ended without a word")))
+    let failed =
+        |error: std::io::Error| Diagnostic::new(Kind::Internal, "no thread could be started").why(error.to_string());
+    running.map(|_| ()).map_err(failed)
 }
 
 fn perform(

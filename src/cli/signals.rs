@@ -2,23 +2,43 @@
 
 use crate::script::Interrupt;
 
+/// What was heard.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    Interrupt,
+    Terminate,
+}
+
 /// Listens for signals on a thread of its own, so that nothing that a script does can keep it from hearing.
 ///
 /// `leave` is called at the third.
 pub fn listen(interrupt: &Interrupt, leave: impl Fn() + Send + 'static) {
+    listen_with(interrupt, move |_, count| {
+        if count == 3 {
+            leave();
+        }
+    });
+}
+
+/// Listens for signals where each Ctrl-C ends only what runs at the moment; `leave` is called at a SIGTERM.
+pub fn listen_for_each(interrupt: &Interrupt, leave: impl Fn() + Send + 'static) {
+    listen_with(interrupt, move |heard, _| {
+        if heard == Heard::Terminate {
+            leave();
+        }
+    });
+}
+
+fn listen_with(interrupt: &Interrupt, then: impl Fn(Heard, u64) + Send + 'static) {
     let interrupt = interrupt.clone();
     let listening = std::thread::Builder::new().name("signals".into()).spawn(move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
         runtime.block_on(async move {
             let Some(mut signals) = Signals::new() else { return };
             for count in 1.. {
-                if !signals.next().await {
-                    return;
-                }
+                let Some(heard) = signals.next().await else { return };
                 interrupt.trigger();
-                if count == 3 {
-                    leave();
-                }
+                then(heard, count);
             }
         });
     });
@@ -37,11 +57,11 @@ impl Signals {
         Some(Signals(signal(SignalKind::interrupt()).ok()?, signal(SignalKind::terminate()).ok()?))
     }
 
-    async fn next(&mut self) -> bool {
+    async fn next(&mut self) -> Option<Heard> {
         tokio::select! {
             biased;
-            heard = self.0.recv() => heard.is_some(),
-            heard = self.1.recv() => heard.is_some(),
+            heard = self.0.recv() => heard.map(|()| Heard::Interrupt),
+            heard = self.1.recv() => heard.map(|()| Heard::Terminate),
         }
     }
 }
@@ -55,7 +75,7 @@ impl Signals {
         Some(Signals)
     }
 
-    async fn next(&mut self) -> bool {
-        tokio::signal::ctrl_c().await.is_ok()
+    async fn next(&mut self) -> Option<Heard> {
+        tokio::signal::ctrl_c().await.ok().map(|()| Heard::Interrupt)
     }
 }

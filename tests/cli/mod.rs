@@ -2,6 +2,8 @@
 
 mod check;
 mod doc;
+mod eval;
 mod list;
 mod new;
 mod rbac;
+mod repl;
