@@ -14,9 +14,6 @@ use crate::diagnostic::{Diagnostic, Kind, closest};
 /// Where a pod finds its service account.
 const SERVICE_ACCOUNT: &str = "var/run/secrets/kubernetes.io/serviceaccount";
 
-/// Longest wait for a TCP connection and its TLS handshake.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// What decides on the cluster and the user. The default reads the environment and nothing else.
 #[derive(Clone, Debug)]
 pub struct Connect {
@@ -100,9 +97,6 @@ impl Connect {
             None => self.of_service_account()?.ok_or_else(|| self.no_cluster())?,
         };
         target.source = Source::take(&mut target.config.auth_info);
-        target.config.default_retry = false;
-        target.config.connect_timeout = Some(CONNECT_TIMEOUT);
-        target.config.read_timeout = None;
         let plain = |uri: &http::Uri| uri.scheme_str() == Some("http");
         if plain(&target.config.cluster_url) && target.config.proxy_url.as_ref().is_none_or(plain) {
             // Without TLS nobody's roots are needed, and reading the machine's takes its time.

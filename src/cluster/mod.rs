@@ -15,6 +15,7 @@ pub mod access;
 pub mod client;
 pub mod collection;
 pub mod connect;
+mod connector;
 mod credentials;
 mod discovery;
 mod door;

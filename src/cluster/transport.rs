@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 use tower::{BoxError, Service};
 
 use super::connect::Target;
+use super::connector;
 use super::credentials::{self, Credentials, Source};
 use crate::clock::Clock;
 use crate::diagnostic::Diagnostic;
@@ -70,7 +71,7 @@ impl Transport {
             config.auth_info.client_certificate_data = Some(encode(certificate));
             config.auth_info.client_key_data = Some(encode(key).into());
         }
-        let client = kube::Client::try_from(config).map_err(|error| self.target.unusable(&error))?;
+        let client = connector::client(&config).map_err(|error| self.target.unusable(&error))?;
         let turn = live.as_ref().map_or(1, |live| live.turn + 1);
         Ok(live.insert(Live { client, credentials, turn }).clone())
     }

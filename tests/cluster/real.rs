@@ -462,23 +462,28 @@ async fn kubeconfigs_are_chosen_as_kubectl_chooses_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_proxy_that_refuses_is_named() {
+async fn a_proxy_that_refuses_is_named_without_its_password() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    tokio::spawn(async move {
+    let refused = tokio::spawn(async move {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         let (mut client, _) = listener.accept().await.unwrap();
-        let _ = client.read(&mut [0; 4096]).await;
+        let mut head = [0; 4096];
+        let length = client.read(&mut head).await.unwrap();
         let _ = client.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n").await;
+        String::from_utf8_lossy(&head[..length]).into_owned()
     });
     let home = Home::new();
-    let proxy = format!("http://ops:secret@127.0.0.1:{port}");
+    let proxy = format!("http://ops:s%40cret@127.0.0.1:{port}");
     let it = options(home.kubeconfig(&format!("server: \"https://api.example:6443\", proxy-url: \"{proxy}\""), ""));
     let error = read(&it).await.unwrap_err();
     assert!(error.what.contains("does not lead to the API server of context `test`"), "{}", error.what);
     let named = format!("`https://api.example:6443/` through the proxy `http://127.0.0.1:{port}`");
     assert!(error.why[0].starts_with(&named), "{:?}", error.why);
-    assert!(!error.draw(false).contains("secret"));
+    assert!(!error.draw(false).contains("cret"));
+    // `ops:s@cret`
+    let head = refused.await.unwrap();
+    assert!(head.contains("Basic b3BzOnNAY3JldA=="), "{head}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
