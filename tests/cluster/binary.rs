@@ -122,8 +122,12 @@ async fn what_the_cluster_refuses_ends_with_its_words_and_an_exit_code() {
         .stderr_has("minecart")
         .code(1);
 
-    for (status, head) in [(401, "error[unauthorized]"), (403, "error[forbidden]: not allowed to get GameServerSet")] {
-        let guarded = Options::new(authority.server(&["127.0.0.1"])).guard(move |_| Some(status));
+    for (status, path, head) in [
+        (401, "", "error[unauthorized]"),
+        (403, "game.kruise.io", "error[forbidden]: not allowed to get GameServerSet"),
+    ] {
+        let guarded = Options::new(authority.server(&["127.0.0.1"]))
+            .guard(move |request| request.uri().path().contains(path).then_some(status));
         let server = Server::start(guarded).await;
         let kubeconfig = home.kubeconfig(&cluster(&server, &authority), "");
         reads_with(&kubeconfig).stdout_any().stderr_has(head).code(6);
