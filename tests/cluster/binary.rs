@@ -8,11 +8,9 @@ use okgscript::sandbox::{Options as SandboxOptions, Sandbox};
 use super::tls::{Authority, Home, Options, Proxy, Server, cluster, data, text};
 use crate::support::Test;
 
-const READ: &str = r#"print(gss_get("minecraft").name);"#;
-
-/// A call of `run` on a script that reads one GameServerSet.
+/// A call that reads one GameServerSet.
 fn reads() -> Test {
-    Test::new().script(READ).args(["run", "a.rhai"])
+    Test::new().args(["eval", r#"gss_get("minecraft").name"#])
 }
 
 /// The same, with a kubeconfig.
@@ -41,6 +39,16 @@ async fn a_release_runs_on_a_cluster_that_requires_client_certificates() {
     let set = sandbox.api().get("gameserversets.game.kruise.io", "default", "minecraft").unwrap();
     assert_eq!(set["spec"]["gameServerTemplate"]["spec"]["containers"][0]["image"], "acs/minecraft-demo:1.12.2-new");
     assert!(sandbox.api().list("gameservers.game.kruise.io", Some("default")).len() > before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_environment_names_the_kubeconfig() {
+    let authority = Authority::new("private");
+    let server = Server::start(Options::new(authority.server(&["127.0.0.1"]))).await;
+    let home = Home::new();
+    let kubeconfig = home.kubeconfig(&cluster(&server, &authority), "");
+    let list = format!("{}:{}", text(&home.path("none")), text(&kubeconfig));
+    reads().env("KUBECONFIG", list).stdout_has("minecraft").ok();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -111,6 +119,13 @@ async fn what_the_cluster_refuses_ends_with_its_words_and_an_exit_code() {
         .stderr_has("error[unavailable]: the API server's certificate is not from an authority that is trusted here")
         .stderr_has("context `test`")
         .stderr_has("certificate-authority-data")
+        .code(6);
+    Test::new()
+        .script(r#"gss_get("minecraft");"#)
+        .args(["run", "a.rhai", "--kubeconfig", text(&kubeconfig)])
+        .stdout_any()
+        .stderr_has("error[unavailable]: the API server's certificate is not from an authority that is trusted here")
+        .stderr_has("nothing was changed")
         .code(6);
 
     let kubeconfig = home.kubeconfig(&cluster(&server, &authority), "");
