@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod architecture;
+mod bindings;
 mod check;
 mod cli;
 mod cluster;

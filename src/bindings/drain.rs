@@ -160,7 +160,13 @@ const GSS_FREE_IDS: Binding = Binding {
     params: &[param("gss", "string", "GameServerSet")],
     returns: "int",
     errors: &["conflict", "not-found", "forbidden"],
-    access: &[LOCK, rule("game.kruise.io", "gameserversets", &["get", "patch"])],
+    access: &[
+        LOCK,
+        rule("game.kruise.io", "gameserversets", &["get", "patch"]),
+        rule("game.kruise.io", "gameservers", &["list"]),
+        rule("apps.kruise.io", "statefulsets", &["get"]),
+        rule("", "pods", &["list"]),
+    ],
     example: r#"gss_free_ids("minecraft") == 0"#,
 };
 

@@ -61,7 +61,7 @@ const WAIT_UNTIL: Binding = Binding {
     ],
     returns: "any",
     errors: &["timeout", "not-found", "forbidden"],
-    access: &[],
+    access: reading::WATCH,
     example: r#"wait_until(#{ timeout: "1m" }, || gs_count("minecraft", #{ state: "Ready" }) == 3)"#,
 };
 
