@@ -192,6 +192,34 @@ impl Cluster {
         &self.0.gate
     }
 
+    pub(super) fn client(&self) -> &kube::Client {
+        &self.0.client
+    }
+
+    /// Returns a cluster whose requests go through a service of ours; all else is shared with this one.
+    pub(super) fn through<S, B>(&self, service: S) -> Cluster
+    where
+        S: Service<Request<Body>, Response = Response<B>> + Send + 'static,
+        S::Future: Send + 'static,
+        S::Error: Into<BoxError>,
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let Inner { origin, namespace, clock, journal, gate, timeout, seed, way, .. } = &*self.0;
+        Cluster(Arc::new(Inner {
+            client: kube::Client::new(service, namespace.as_str()),
+            way: way.clone(),
+            origin: origin.clone(),
+            namespace: namespace.clone(),
+            clock: *clock,
+            journal: journal.clone(),
+            gate: gate.clone(),
+            timeout: *timeout,
+            seed: *seed,
+            kinds: tokio::sync::OnceCell::new(),
+        }))
+    }
+
     pub(super) fn origin(&self) -> &Origin {
         &self.0.origin
     }

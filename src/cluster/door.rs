@@ -85,7 +85,7 @@ impl DoorLayer {
 }
 
 /// Whether a request can change something on the cluster: reviews of rights are POSTs that change nothing.
-fn is_write(method: &Method, path: &str) -> bool {
+pub(super) fn is_write(method: &Method, path: &str) -> bool {
     let review = path.starts_with("/apis/authorization.k8s.io/") || path.starts_with("/apis/authentication.k8s.io/");
     !(method == Method::GET || method == Method::HEAD || review) || path.contains("/exec?")
 }

@@ -26,6 +26,7 @@ pub mod journal_file;
 pub mod kind;
 pub mod list;
 pub mod lock;
+pub mod overlay;
 mod proxy;
 mod transport;
 
@@ -39,3 +40,4 @@ pub use journal_file::{JournalFile, Recording};
 pub use kind::{Kind, Selector};
 pub use list::Listed;
 pub use lock::{Lock, LockRequest};
+pub use overlay::{Change, Overlay};

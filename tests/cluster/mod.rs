@@ -6,6 +6,7 @@ mod discovery;
 mod faults;
 mod journal_file;
 mod lock;
+mod overlay;
 mod real;
 mod requests;
 mod scripted;
