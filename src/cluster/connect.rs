@@ -31,7 +31,7 @@ pub struct Connect {
     pub request_timeout: Option<Duration>,
     /// Environment variables: `KUBECONFIG`, `HOME`, `HTTPS_PROXY`, `NO_PROXY`, `KUBERNETES_SERVICE_HOST`, …
     pub variables: BTreeMap<String, String>,
-    /// Folder under which the service account's files lie, `/` unless told.
+    /// Folder under which the service account's files lie: `/`, or what `OKGSCRIPT_ROOT` says.
     pub root: PathBuf,
 }
 
