@@ -34,6 +34,14 @@ const SETTLED: &str = r#"
 
 /// Runs `work` in a session on a fresh, settled `minecraft`.
 fn on_minecraft<T: Send>(work: impl FnOnce(&Session, &Sandbox) -> T + Send) -> T {
+    on_minecraft_with(|_| {}, work)
+}
+
+/// The same, with an engine that knows more.
+fn on_minecraft_with<T: Send>(
+    prepare: impl FnOnce(&mut Desk) + Send,
+    work: impl FnOnce(&Session, &Sandbox) -> T + Send,
+) -> T {
     let run = || {
         let runtime = simulated_runtime().unwrap();
         let inside = runtime.enter();
@@ -41,7 +49,8 @@ fn on_minecraft<T: Send>(work: impl FnOnce(&Session, &Sandbox) -> T + Send) -> T
         let sandbox = runtime.block_on(Sandbox::start(&Options::default(), clock)).unwrap();
         let cluster = Cluster::in_process(sandbox.router(), "default", "sandbox minecraft", clock);
         let interrupt = Interrupt::new();
-        let desk = Desk::new(&interrupt);
+        let mut desk = Desk::new(&interrupt);
+        prepare(&mut desk);
         let parts = Parts {
             clock,
             interrupt,
@@ -235,6 +244,20 @@ fn every_type_that_a_record_names_is_documented() {
             assert!(types.contains(ty) || plain.contains(&ty), "{}: what is a `{ty}`?", record.name);
         }
     }
+}
+
+#[test]
+fn a_panic_in_a_function_is_a_report_and_the_session_goes_on() {
+    let desk = |desk: &mut Desk| {
+        desk.engine.register_fn("boom", || -> i64 { panic!("out of luck") });
+    };
+    on_minecraft_with(desk, |session, _| {
+        let script = session.desk().compile("a", "parallel([1, 2], |n| n); boom()").unwrap();
+        let error = session.evaluate(&mut Scope::new(), &script).unwrap_err();
+        assert_eq!((error.kind.name(), error.what.as_str()), ("internal", "okgscript itself failed"));
+        let script = session.desk().compile("b", "gss_get(\"minecraft\").name").unwrap();
+        assert_eq!(session.evaluate(&mut Scope::new(), &script).unwrap().to_string(), "minecraft");
+    });
 }
 
 #[test]

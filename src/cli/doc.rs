@@ -11,13 +11,20 @@ use crate::script::{Script, shipped};
 /// Arguments of `doc`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// A function, family, type, module or script; without it, everything in one line each.
+    /// A function, family, type, module or script; without it, everything in one line each
     #[arg(value_name = "NAME")]
     name: Option<String>,
+    /// Print `.d.rhai` definitions of every function, for editors
+    #[arg(long, conflicts_with = "name")]
+    definitions: bool,
 }
 
 /// Shows what something does.
 pub fn run(arguments: &Arguments, global: &Global) -> Result<ExitCode, Diagnostic> {
+    if arguments.definitions {
+        terminal::out(&reference::definitions(&bindings::ALL));
+        return Ok(ExitCode::Done);
+    }
     let text = match (&arguments.name, global.output) {
         (Some(name), _) => about(name)?,
         (None, Some(Form::Markdown)) => reference::markdown(&bindings::ALL, &types()),
@@ -47,16 +54,18 @@ pub fn about(name: &str) -> Result<String, Diagnostic> {
     if let Some(record) = bindings::records().find(|record| record.name == name) {
         return Ok(reference::function(record));
     }
-    if let Some(family) = bindings::ALL.iter().find(|family| family.family == name) {
-        return Ok(reference::family(family));
-    }
     if let Some((name, doc, properties)) = types().into_iter().find(|(known, ..)| *known == name) {
         return Ok(reference::value_type(name, doc, &properties));
     }
     // `drain` means `okg/drain`.
     let short = |known: &str| known == plain || known.rsplit('/').next() == Some(plain);
-    if let Some((name, text)) = shipped::STDLIB.iter().find(|(known, _)| short(known)) {
-        return module(name, text);
+    let found = shipped::STDLIB.iter().find(|(known, _)| short(known));
+    let module = found.map(|(name, text)| module(name, text)).transpose()?;
+    let family = bindings::ALL.iter().find(|family| family.family == name).map(reference::family);
+    // A family and the module that puts its functions together may share a name.
+    let texts: Vec<String> = [module, family].into_iter().flatten().collect();
+    if !texts.is_empty() {
+        return Ok(texts.join("\n"));
     }
     if shipped::script(name).is_some() || std::path::Path::new(name).exists() {
         let (name, text) = files::read(name)?;

@@ -4,6 +4,7 @@
 //! to stderr in the house style and become the exit code of their kind.
 
 mod check;
+mod completions;
 mod doc;
 mod eval;
 mod files;
@@ -58,6 +59,8 @@ enum Command {
     List(list::Arguments),
     /// Start a script of your own as a copy of another.
     New(new::Arguments),
+    /// Print a completion script for a shell.
+    Completions(completions::Arguments),
     /// Print the Role that a script needs.
     Rbac(rbac::Arguments),
     /// Serve an embedded OKG cluster on loopback, for kubectl and any other client.
@@ -93,6 +96,7 @@ fn dispatch(arguments: &[OsString]) -> Result<ExitCode, Diagnostic> {
         Command::Doc(arguments) => doc::run(arguments, &global),
         Command::List(arguments) => list::run(arguments, &global),
         Command::New(arguments) => new::run(arguments),
+        Command::Completions(arguments) => completions::run(arguments, Cli::command()),
         Command::Rbac(arguments) => rbac::run(arguments, &global),
         Command::Sandbox(arguments) => sandbox::run(arguments, &global),
     }

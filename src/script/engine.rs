@@ -1,9 +1,10 @@
 //! The engine: limits that hold inside callbacks too, and an interrupt that ends any loop.
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use rhai::{Dynamic, Engine, OptimizationLevel};
 use tokio_util::sync::CancellationToken;
@@ -158,11 +159,36 @@ pub fn engine(limits: &Limits, interrupt: &Interrupt, sources: &Sources) -> Engi
     engine
 }
 
-/// Runs `work` and turns a panic into a diagnostic.
+thread_local! {
+    /// Whether a panic on this thread is turned into a diagnostic, and where the last one happened.
+    static CONTAINED: RefCell<(usize, Option<String>)> = const { RefCell::new((0, None)) };
+}
+
+/// Runs `work` and turns a panic into a diagnostic, which alone is shown.
 pub fn contain<T>(work: impl FnOnce() -> T) -> Result<T, Diagnostic> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let others = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let contained = CONTAINED.with_borrow_mut(|(depth, place)| {
+                *place = panic.location().map(ToString::to_string);
+                *depth > 0
+            });
+            if !contained {
+                others(panic);
+            }
+        }));
+    });
+    CONTAINED.with_borrow_mut(|(depth, _)| *depth += 1);
+    let result = catch_unwind(AssertUnwindSafe(work));
+    let place = CONTAINED.with_borrow_mut(|(depth, place)| {
+        *depth -= 1;
+        place.take()
+    });
+    result.map_err(|payload| {
+        let place = place.map(|place| format!(" ({place})")).unwrap_or_default();
         Diagnostic::new(Kind::Internal, "okgscript itself failed")
-            .why(panic_text(payload.as_ref()))
+            .why(format!("{}{place}", panic_text(payload.as_ref())))
             .help("this is a fault of okgscript: please report it with the script that led here")
     })
 }

@@ -16,6 +16,7 @@
 //! # Ok::<(), okgscript::diagnostic::Diagnostic>(())
 //! ```
 
+pub mod brackets;
 pub mod calls;
 mod compile;
 pub mod duration;

@@ -57,6 +57,12 @@ fn a_script_of_the_user_shows_its_parameters() {
 }
 
 #[test]
+fn a_module_and_a_family_of_one_name_are_both_shown() {
+    Test::new().args(["doc", "drain"]).stdout_has("import \"okg/drain\" as drain;").stdout_has("gs_hold").ok();
+    Test::new().args(["doc", "--definitions"]).stdout_has("fn gs_get(name: String) -> GameServer;").ok();
+}
+
+#[test]
 fn what_is_not_there_is_said() {
     Test::new().args(["doc", "qqqqqq"]).stderr_has("there is no documentation of `qqqqqq`").code(2);
 }

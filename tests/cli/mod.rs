@@ -1,8 +1,10 @@
 //! One file a command.
 
 mod check;
+mod completions;
 mod doc;
 mod eval;
+mod interrupt;
 mod list;
 mod new;
 mod rbac;
