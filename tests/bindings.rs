@@ -60,6 +60,7 @@ fn on_minecraft_with<T: Send>(
             run: "test".to_owned(),
             seed: 1,
             exclusive: true,
+            plan: false,
             runtime: runtime.clone(),
             source: Source::Ready(cluster),
         };

@@ -9,6 +9,7 @@ mod check;
 mod cli;
 mod cluster;
 mod reference;
+mod release;
 mod sandbox;
 mod script;
 mod support;

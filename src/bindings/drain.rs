@@ -18,7 +18,7 @@ use super::outcome::Outcome;
 use super::reads::{SetView, read_view, view};
 use super::stage::Event;
 use super::values::GameServers;
-use super::wait::{Seen, Wait};
+use super::wait::{Ended, Seen, Wait};
 use crate::cluster::{Patch, kind};
 use crate::diagnostic::{Diagnostic, Kind};
 use crate::okg::game_server::Room;
@@ -332,6 +332,16 @@ fn gs_held(ctx: &NativeCallContext, gss: &str, opts: &Map) -> ScriptResult<GameS
             });
         },
     )?;
+    let sorted = match sorted {
+        Ended::Held(sorted) => Some(sorted),
+        // In a plan no label follows: the rooms that would be held count.
+        Ended::Assumed => {
+            let seen = read_view(&host, gss)?;
+            let held = seen.rooms.into_iter().filter(|room| room.server.ops_state() == hold);
+            Some(Sorted { shown: held.collect(), ..Sorted::default() })
+        }
+        Ended::TimedOut => None,
+    };
     let Some(sorted) = sorted else {
         let lagging = lagging.into_inner();
         let what = format!("the pods of {} rooms of `{gss}` do not show that they are held", lagging.len());
@@ -438,12 +448,14 @@ fn gss_retire(ctx: NativeCallContext, gss: &str, rooms: Dynamic) -> ScriptResult
     for _ in 0..REPEATS {
         let (reading, name) = (cluster.clone(), gss.to_owned());
         let seen = host.call(async move { view(&reading, &name).await })?;
-        if let Some(why) = unsettled(&seen) {
+        if let Some(why) = unsettled(&seen).filter(|_| !host.planning()) {
             let what = format!("`{gss}` is not settled: a scale-in might take another room");
             return Err(throw(Diagnostic::new(Kind::Conflict, what).why(why).with("unsettled", true)));
         }
         let sorted = sort(&seen, &hold, &host.run);
-        let held: Vec<Room> = sorted.shown.into_iter().filter(|room| wanted.contains(room.name())).collect();
+        let planned = seen.rooms.iter().filter(|room| host.planning() && room.server.ops_state() == hold);
+        let shown: Vec<Room> = if host.planning() { planned.cloned().collect() } else { sorted.shown };
+        let held: Vec<Room> = shown.into_iter().filter(|room| wanted.contains(room.name())).collect();
         let mut outcome = Outcome::default();
         let there: BTreeSet<&str> = held.iter().map(Room::name).collect();
         for name in wanted.iter().filter(|name| !there.contains(name.as_str())) {
@@ -612,7 +624,7 @@ fn taken_in(host: &Host, gss: &str) -> ScriptResult<()> {
     let wait = Wait { host, what: "OKG to see the set".into(), timeout, stable_for: Duration::ZERO, every: None };
     let seen =
         wait.run(|| Ok(if read_view(host, gss)?.versions_known() { Seen::Holds(()) } else { Seen::NotYet }), |_| {})?;
-    if seen.is_none() {
+    if matches!(seen, Ended::TimedOut) {
         host.show(Event::Warning { text: format!("OKG has not seen the present state of {gss} after 15s") });
     }
     Ok(())

@@ -16,7 +16,7 @@ use super::options::Options;
 use super::reads::{SetView, get_set, read_judged, read_set, read_view};
 use super::stage::Event;
 use super::values::{GameServerSetValue, GameServers};
-use super::wait::{Seen, Wait};
+use super::wait::{Ended, Seen, Wait};
 use crate::cluster::{Cluster, Patch, Selector, kind};
 use crate::diagnostic::{Diagnostic, Kind, closest};
 use crate::okg::game_server::Version;
@@ -416,8 +416,10 @@ fn taken_over(
             host.show(Event::Waiting { text: wait.what.clone(), have: None, want: None, slowest: None, seconds });
         },
     )?;
-    if let Some(set) = result {
-        return Ok(value_of(host, set));
+    match result {
+        Ended::Held(set) => return Ok(value_of(host, set)),
+        Ended::Assumed => return Ok(value_of(host, read_set(host, name)?)),
+        Ended::TimedOut => {}
     }
     let namespace = cluster.namespace();
     let what = format!("OKG did not take the image of `{namespace}/{name}` over within {}", duration::exact(timeout));

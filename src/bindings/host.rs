@@ -16,7 +16,7 @@ use super::ledger::Ledger;
 use super::reads::Reads;
 use super::stage::{Event, Stage};
 use crate::clock::Clock;
-use crate::cluster::{Cluster, Connect, Lock, LockRequest};
+use crate::cluster::{Change, Cluster, Connect, Lock, LockRequest, Outcome, Overlay};
 use crate::diagnostic::{Diagnostic, Kind};
 use crate::script::{Interrupt, STACK_SIZE, Sources, interrupted, throw};
 
@@ -79,6 +79,8 @@ pub struct Host {
     pub run: String,
     seed: u64,
     exclusive: bool,
+    plan: bool,
+    planned: OnceLock<(Cluster, Overlay)>,
     locks: Mutex<BTreeMap<String, Option<Lock>>>,
     runtime: Arc<Runtime>,
     source: Source,
@@ -121,6 +123,8 @@ pub struct Parts {
     pub seed: u64,
     /// Whether the run keeps others from releasing the sets that it writes.
     pub exclusive: bool,
+    /// Whether writes are only planned: they are answered here, and nothing that changes anything is sent.
+    pub plan: bool,
     /// Runtime that drives all waits.
     pub runtime: Arc<Runtime>,
     /// Where the cluster comes from.
@@ -130,6 +134,9 @@ pub struct Parts {
 impl Host {
     /// Returns a host for one run.
     pub fn new(parts: Parts) -> Arc<Host> {
+        if let Source::Ready(cluster) = &parts.source {
+            tell_requests(cluster, &parts.stage);
+        }
         Arc::new(Host {
             clock: parts.clock,
             interrupt: parts.interrupt,
@@ -138,7 +145,9 @@ impl Host {
             params: parts.params,
             run: parts.run,
             seed: parts.seed,
-            exclusive: parts.exclusive,
+            exclusive: parts.exclusive && !parts.plan,
+            plan: parts.plan,
+            planned: OnceLock::new(),
             locks: Mutex::default(),
             runtime: parts.runtime,
             source: parts.source,
@@ -149,8 +158,39 @@ impl Host {
         })
     }
 
-    /// Returns the cluster, connecting to it if this is the first call.
+    /// Returns the cluster, connecting to it if this is the first call. In a plan it shows the planned writes.
     pub fn cluster(&self) -> ScriptResult<Cluster> {
+        if let Some((planned, _)) = self.planned.get() {
+            return Ok(planned.clone());
+        }
+        let cluster = self.connected()?;
+        if !self.plan {
+            return Ok(cluster);
+        }
+        let _inside = self.runtime.enter();
+        Ok(self.planned.get_or_init(|| cluster.plan()).0.clone())
+    }
+
+    /// Returns whether writes are only planned.
+    pub fn planning(&self) -> bool {
+        self.plan
+    }
+
+    /// Returns what the plan would change, object by object.
+    pub fn planned(&self) -> Vec<Change> {
+        self.planned.get().map(|(_, overlay)| overlay.changes()).unwrap_or_default()
+    }
+
+    /// Notes what a plan takes for granted.
+    pub fn assume(&self, what: &str) {
+        self.show(Event::Note { text: format!("assumed: {what}") });
+        let mut ledger = self.ledger();
+        if !ledger.assumptions.iter().any(|known| known == what) {
+            ledger.assumptions.push(what.to_owned());
+        }
+    }
+
+    fn connected(&self) -> ScriptResult<Cluster> {
         match &self.source {
             Source::Ready(cluster) => Ok(cluster.clone()),
             Source::Lazy(options) => {
@@ -159,7 +199,11 @@ impl Host {
                 }
                 let (options, clock) = (options.clone(), self.clock);
                 let cluster = self.call(async move { Cluster::connect(&options, clock).await })?;
-                Ok(self.connected.get_or_init(|| cluster).clone())
+                let connect = || {
+                    tell_requests(&cluster, &self.stage);
+                    cluster
+                };
+                Ok(self.connected.get_or_init(connect).clone())
             }
         }
     }
@@ -368,6 +412,29 @@ impl Host {
     pub fn enter(&self) -> tokio::runtime::EnterGuard<'_> {
         self.runtime.enter()
     }
+}
+
+/// Shows each request of a cluster when its outcome is known.
+fn tell_requests(cluster: &Cluster, stage: &Arc<dyn Stage>) {
+    let stage = stage.clone();
+    cluster.journal().observe(move |entry| {
+        let outcome = match entry.outcome {
+            Outcome::Pending => return Ok(()),
+            Outcome::Answered => "answered",
+            Outcome::Cut => "cut",
+            Outcome::Failed(_) => "failed",
+            Outcome::Unknown => "unknown",
+        };
+        stage.show(&Event::Request {
+            method: entry.method.clone(),
+            path: entry.path.clone(),
+            status: entry.status,
+            outcome,
+            seconds: entry.ended.map_or(0.0, |ended| ended.duration_since(entry.started).as_secs_f64()),
+            bytes: entry.sent + entry.received,
+        });
+        Ok(())
+    });
 }
 
 /// Starts a thread with the stack that deep scripts need.

@@ -20,6 +20,21 @@ pub struct Ledger {
     pub failed: Vec<Remark>,
     /// Other objects that were written: `patched ConfigMap prod/x`.
     pub others: Vec<String>,
+    /// What a plan takes for granted: waits that succeed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub assumptions: Vec<String>,
+    /// Rooms as this run first saw them, by set and name.
+    pub first_seen: BTreeMap<String, BTreeMap<String, FirstSeen>>,
+}
+
+/// A room as the run first saw it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FirstSeen {
+    /// Identity of the pod; empty without one.
+    pub pod: String,
+    /// opsState.
+    #[serde(rename = "opsState")]
+    pub ops_state: String,
 }
 
 /// What was changed on a GameServerSet.

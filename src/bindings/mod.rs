@@ -15,7 +15,7 @@ mod gss;
 mod guard;
 pub mod host;
 pub mod ledger;
-mod merge;
+pub mod merge;
 mod options;
 mod outcome;
 mod pods;

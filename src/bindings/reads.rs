@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::host::{Host, ScriptResult, current_reads};
+use super::ledger::FirstSeen;
 use crate::cluster::{Cluster, Collection, Listed, Selector, kind};
 use crate::diagnostic::{Diagnostic, Kind, closest};
-use crate::okg::game_server::{GameServer, Room, join};
+use crate::okg::game_server::{GameServer, Room, Version, join};
 use crate::okg::game_server_set::{GameServerSet, Workload};
 use crate::okg::names;
 use crate::okg::pod::Pod;
@@ -190,13 +191,23 @@ pub fn read_set(host: &Host, name: &str) -> ScriptResult<Arc<GameServerSet>> {
 
 /// Reads a GameServerSet with its rooms: two lists, never one GET a room.
 pub fn read_view(host: &Host, name: &str) -> ScriptResult<SetView> {
-    let (cluster, reads, name) = (host.cluster()?, current_reads(), name.to_owned());
-    host.call(async move {
+    let (cluster, reads, set) = (host.cluster()?, current_reads(), name.to_owned());
+    let seen = host.call(async move {
         match reads {
-            Some(reads) => reads.view(&cluster, &name).await,
-            None => view(&cluster, &name).await,
+            Some(reads) => reads.view(&cluster, &set).await,
+            None => view(&cluster, &set).await,
         }
-    })
+    })?;
+    host.ledger().first_seen.entry(name.to_owned()).or_insert_with(|| first_seen(&seen));
+    Ok(seen)
+}
+
+fn first_seen(seen: &SetView) -> BTreeMap<String, FirstSeen> {
+    let of_room = |room: &Room| FirstSeen {
+        pod: room.pod.as_ref().map(|pod| pod.metadata.uid.clone()).unwrap_or_default(),
+        ops_state: room.server.ops_state().to_owned(),
+    };
+    seen.rooms.iter().map(|room| (room.name().to_owned(), of_room(room))).collect()
 }
 
 /// Reads the pods of a GameServerSet by name.
@@ -261,9 +272,28 @@ async fn no_such_set(cluster: &Cluster, name: &str) -> Diagnostic {
     diagnostic
 }
 
+/// Judges versions as they will be once OKG has taken a planned template over: then every room that there is now is
+/// old.
+fn as_planned(mut view: SetView) -> SetView {
+    let template: BTreeMap<String, String> =
+        view.set.containers().into_iter().map(|container| (container.name, container.image)).collect();
+    let changed = view.workload.as_ref().is_some_and(|workload| workload.images() != template);
+    if changed {
+        for room in &mut view.rooms {
+            if room.version == Version::Current {
+                room.version = Version::Old;
+            }
+        }
+    }
+    view
+}
+
 /// Reads rooms whose version must be known: waits a little for OKG and Kruise to take a change over.
 pub fn read_judged(host: &Host, name: &str) -> ScriptResult<SetView> {
     let view = read_view(host, name)?;
+    if host.planning() {
+        return Ok(as_planned(view));
+    }
     if view.versions_known() || current_reads().is_some() {
         return Ok(view);
     }

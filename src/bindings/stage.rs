@@ -78,6 +78,21 @@ pub enum Event {
         /// As data, where the caller asked for JSON or YAML.
         value: Value,
     },
+    /// A request is over, however it ended.
+    Request {
+        /// HTTP method.
+        method: String,
+        /// Path with parameters.
+        path: String,
+        /// HTTP status of the answer, if there was one.
+        status: Option<u16>,
+        /// What became of it: `answered`, `cut`, `failed`, `unknown`.
+        outcome: &'static str,
+        /// Time it took, in seconds.
+        seconds: f64,
+        /// Bytes sent and received.
+        bytes: u64,
+    },
     /// A custom event of the script.
     Custom {
         /// Name.

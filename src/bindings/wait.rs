@@ -184,6 +184,16 @@ pub struct Wait<'a> {
     pub every: Option<Duration>,
 }
 
+/// How a wait ended.
+pub enum Ended<T> {
+    /// The condition held.
+    Held(T),
+    /// The time is over.
+    TimedOut,
+    /// A plan takes it for granted.
+    Assumed,
+}
+
 /// What an evaluation of a condition gave.
 pub enum Seen<T> {
     /// It holds, with this value.
@@ -194,13 +204,22 @@ pub enum Seen<T> {
 
 impl Wait<'_> {
     /// Evaluates until the condition holds. `show` is called after each evaluation with the seconds waited so far.
-    /// `Ok(None)` means that the time is over.
+    /// A plan evaluates once and does not wait.
     pub fn run<T>(
         &self,
         mut evaluate: impl FnMut() -> ScriptResult<Seen<T>>,
         mut show: impl FnMut(f64),
-    ) -> ScriptResult<Option<T>> {
+    ) -> ScriptResult<Ended<T>> {
         let host = self.host;
+        if host.planning() {
+            return Ok(match evaluate()? {
+                Seen::Holds(value) => Ended::Held(value),
+                Seen::NotYet => {
+                    host.assume(&self.what);
+                    Ended::Assumed
+                }
+            });
+        }
         let reads = Arc::new(Reads::default());
         let begun = host.now();
         let deadline = begun.checked_add(signed(self.timeout)).unwrap_or(Timestamp::MAX);
@@ -215,7 +234,7 @@ impl Wait<'_> {
                     if left <= SignedDuration::ZERO {
                         // A watch can be silent: only a fresh list proves that it still holds.
                         match self.confirmed(&reads, &mut evaluate, value)? {
-                            Some(value) => break Some(value),
+                            Some(value) => break Ended::Held(value),
                             None => held_since = None,
                         }
                     } else {
@@ -232,7 +251,7 @@ impl Wait<'_> {
             let now = host.now();
             show(now.duration_since(begun).as_secs_f64());
             if now >= deadline {
-                break None;
+                break Ended::TimedOut;
             }
             let left = Duration::try_from(deadline.duration_since(now)).unwrap_or_default();
             let waiting = reads.clone();
@@ -310,18 +329,24 @@ fn wait_until(ctx: NativeCallContext, opts: Map, condition: FnPtr) -> ScriptResu
             host.show(Event::Waiting { text: wait.what.clone(), have: None, want: None, slowest: None, seconds });
         },
     )?;
-    result.ok_or_else(|| {
+    let timed_out = || {
         let what = format!("{} did not hold within {}", wait.what, duration::exact(wait.timeout));
         throw(
             Diagnostic::new(Kind::Timeout, what)
                 .why(format!("it was evaluated {evaluations} times and gave `{last}` last"))
                 .help("raise `timeout`, or look at what the condition reads"),
         )
-    })
+    };
+    match result {
+        Ended::Held(value) => Ok(value),
+        Ended::Assumed => Ok(Dynamic::TRUE),
+        Ended::TimedOut => Err(timed_out()),
+    }
 }
 
 /// What a room lacks and since when.
 struct Lack {
+    state: String,
     text: String,
     since: Timestamp,
 }
@@ -369,7 +394,7 @@ fn gs_wait(
             let now = host.now();
             let lacks = lacks.borrow();
             let slowest = lacks.iter().min_by_key(|(_, lack)| lack.since);
-            let slowest = slowest.map(|(name, lack)| format!("{name} {} {}", lack.text, passed(lack.since, now)));
+            let slowest = slowest.map(|(name, lack)| format!("{name} {} {}", lack.state, passed(lack.since, now)));
             host.show(Event::Waiting {
                 text: wait.what.clone(),
                 have: Some(matching.get() as u64),
@@ -379,8 +404,10 @@ fn gs_wait(
             });
         },
     )?;
-    if let Some(found) = result {
-        return Ok(found);
+    match result {
+        Ended::Held(found) => return Ok(found),
+        Ended::Assumed => return Ok(game_servers(&host, gss, Vec::new())),
+        Ended::TimedOut => {}
     }
     let namespace = host.cluster()?.namespace().to_owned();
     let what = format!(
@@ -416,6 +443,7 @@ fn note_lacks(lacks: &mut BTreeMap<String, Lack>, view: &SetView, filter: &Filte
             Some(reason) => format!("{state} ({reason})"),
             None => state.to_owned(),
         };
+        let state = text.clone();
         let failing = filter.failing(room, now);
         if !failing.is_empty() {
             text = format!("{text}, fails {}", failing.join("; "));
@@ -425,7 +453,7 @@ fn note_lacks(lacks: &mut BTreeMap<String, Lack>, view: &SetView, filter: &Filte
             _ => now,
         };
         let since = lacks.get(room.name()).filter(|lack| lack.text == text).map_or(begun, |lack| lack.since);
-        present.insert(room.name().to_owned(), Lack { text, since });
+        present.insert(room.name().to_owned(), Lack { state, text, since });
     }
     *lacks = present;
 }
@@ -495,6 +523,10 @@ fn retry_backoff(ctx: NativeCallContext, opts: Map, attempt: FnPtr) -> ScriptRes
         };
         let pause = pauses.next().max(asked.unwrap_or_default());
         let next = host.now().checked_add(signed(pause)).unwrap_or(Timestamp::MAX);
+        if host.planning() {
+            host.assume("a call that is tried again succeeds");
+            return Ok(Dynamic::UNIT);
+        }
         let over = limit.is_some_and(|limit| tried >= limit) || deadline.is_some_and(|deadline| next > deadline);
         if over {
             let spent = host.now().duration_since(begun);
@@ -547,8 +579,17 @@ impl Pauses {
 
 fn sleep(ctx: NativeCallContext, time: &str) -> ScriptResult<()> {
     let pause = duration::parse(time).map_err(throw)?;
-    host(&ctx)?.call(async move {
+    let host = host(&ctx)?;
+    if host.planning() {
+        host.assume(&format!("{} pass", duration::exact(pause)));
+        return Ok(());
+    }
+    let text = format!("sleeping {}", duration::exact(pause));
+    host.show(Event::Waiting { text, have: None, want: None, slowest: None, seconds: 0.0 });
+    host.call(async move {
         tokio::time::sleep(pause).await;
         Ok(())
-    })
+    })?;
+    host.show(Event::Waited);
+    Ok(())
 }

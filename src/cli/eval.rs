@@ -40,7 +40,7 @@ fn evaluate(arguments: &Arguments, global: &Global, interrupt: &Interrupt) -> Re
     let launch = Launch::new(global)?;
     let _inside = launch.enter();
     let params = script_args::settle(&script, BTreeMap::new(), BTreeMap::new(), &launch.params)?;
-    let show = Arc::new(Show::new(global.form(), launch.clock, None));
+    let show = Arc::new(Show::new(global.form(), global.verbose > 0, launch.clock, None));
     let parts = launch.parts(interrupt, &desk.sources, show, params.clone());
     let session = desk.open(parts);
     let begun = session.host().now();

@@ -107,6 +107,7 @@ impl Launch {
             run: self.run_name(),
             seed: self.seed,
             exclusive: true,
+            plan: false,
             runtime: self.runtime.clone(),
             source,
         }

@@ -12,6 +12,7 @@ mod global;
 mod launch;
 mod list;
 mod new;
+mod plan;
 mod preflight;
 mod rbac;
 mod receipt;
@@ -51,6 +52,8 @@ enum Command {
     Eval(eval::Arguments),
     /// Ask the cluster things, line by line.
     Repl(repl::Arguments),
+    /// Show what a script would change, sending nothing that changes anything: `run --plan`.
+    Plan(run::Arguments),
     /// Say what is wrong with scripts, running nothing.
     Check(check::Arguments),
     /// Show what functions, types, modules and scripts do.
@@ -92,6 +95,10 @@ fn dispatch(arguments: &[OsString]) -> Result<ExitCode, Diagnostic> {
         }
         Command::Eval(arguments) => eval::run(arguments, &global),
         Command::Repl(arguments) => repl::run(arguments, &global),
+        Command::Plan(arguments) => {
+            let given = script_args::values(&matches, script.as_ref());
+            run::run(arguments.clone().planning(), global, script, given)
+        }
         Command::Check(arguments) => check::run(arguments, &global),
         Command::Doc(arguments) => doc::run(arguments, &global),
         Command::List(arguments) => list::run(arguments, &global),

@@ -155,17 +155,36 @@ impl Receipt {
             .collect();
         for name in self.gone(set, view) {
             let blank = || "-".to_owned();
-            rows.push(vec![name.clone(), blank(), blank(), blank(), blank(), format!("{}, gone", self.written(&name))]);
+            let written = self.written(&name);
+            let what = if written.is_empty() {
+                let was = self.ledger.first_seen.get(set).and_then(|rooms| rooms.get(&name));
+                format!("gone, not by this run (was {})", was.map_or("unknown", |was| &was.ops_state))
+            } else {
+                format!("{written}, gone")
+            };
+            rows.push(vec![name, blank(), blank(), blank(), blank(), what]);
         }
         rows.sort_by_key(|row| crate::okg::names::ordinal(row.first().map(String::as_str).unwrap_or_default()));
         rows
     }
 
-    /// Returns the rooms of a set that were written and are no longer there.
+    /// Returns whether a room was not there when the run first looked.
+    fn opened(&self, room: &Room) -> bool {
+        let set = crate::okg::names::set_of(room.name()).unwrap_or_default();
+        let pod = room.pod.as_ref().map(|pod| pod.metadata.uid.as_str()).unwrap_or_default();
+        let first = self.ledger.first_seen.get(set);
+        first.is_some_and(|rooms| rooms.get(room.name()).is_none_or(|seen| seen.pod != pod))
+    }
+
+    /// Returns the rooms of a set whose pods were there when the run first looked, or that it wrote, and are no more.
     fn gone(&self, set: &str, view: &SetView) -> BTreeSet<String> {
+        let pods: BTreeSet<&str> = view.pods.values().map(|pod| pod.metadata.uid.as_str()).collect();
         let there: BTreeSet<&str> = view.rooms.iter().map(Room::name).collect();
-        let of_set = self.ledger.rooms.iter().filter(|room| crate::okg::names::set_of(&room.name) == Some(set));
-        of_set.filter(|room| !there.contains(room.name.as_str())).map(|room| room.name.clone()).collect()
+        let first = self.ledger.first_seen.get(set).into_iter().flatten();
+        let vanished = first.filter(|(_, seen)| !seen.pod.is_empty() && !pods.contains(seen.pod.as_str()));
+        let written = self.ledger.rooms.iter().filter(|room| crate::okg::names::set_of(&room.name) == Some(set));
+        let written = written.map(|room| &room.name).filter(|name| !there.contains(name.as_str()));
+        vanished.map(|(name, _)| name).chain(written).cloned().collect()
     }
 
     /// Returns what was written to a room: where it began and where it ended.
@@ -192,7 +211,7 @@ impl Receipt {
         if let Some(remark) = self.ledger.skipped.iter().find(|remark| remark.name == room.name()) {
             return format!("skipped: {}", remark.reason);
         }
-        if room.server.metadata.creation_timestamp.is_some_and(|made| made >= self.begun) {
+        if self.opened(room) {
             return "opened".to_owned();
         }
         match room.server.ops_state() {
@@ -210,8 +229,7 @@ impl Receipt {
         let marked = ended(&|room| room.field == "opsState" && room.after == ops_state::WAIT_TO_BE_DELETED);
         let retired = ended(&|room| room.field == RETIRED);
         let gone: usize = self.views.iter().map(|(set, view)| self.gone(set, view).len()).sum();
-        let opened =
-            rooms().filter(|room| room.server.metadata.creation_timestamp.is_some_and(|made| made >= self.begun));
+        let opened = rooms().filter(|room| self.opened(room));
         let allocated = rooms().filter(|room| room.server.ops_state() == ops_state::ALLOCATED).count();
         let (skipped, failed) = (self.ledger.skipped.len(), self.ledger.failed.len());
         format!(

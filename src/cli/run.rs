@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::global::{Form, Global};
 use super::launch::Launch;
+use super::plan::Plan;
 use super::receipt::Receipt;
 use super::script_args::{self, Loaded};
 use super::stage::{self, Show};
@@ -16,7 +17,8 @@ use super::{preflight, signals, terminal};
 use crate::bindings::stage::{Event, Stage};
 use crate::diagnostic::{Diagnostic, Kind};
 use crate::exit_code::ExitCode;
-use crate::script::{Interrupt, STACK_SIZE, contain};
+use crate::script::{Interrupt, STACK_SIZE, Script, contain};
+use crate::session::Session;
 
 /// Arguments of `run`.
 #[derive(Clone, Debug, Args)]
@@ -30,6 +32,17 @@ pub struct Arguments {
     /// Write what happens to a file, as JSON lines
     #[arg(long, value_name = "FILE")]
     events: Option<PathBuf>,
+    /// Show what would change, and send nothing that changes anything
+    #[arg(long)]
+    plan: bool,
+}
+
+impl Arguments {
+    /// Returns the same as a plan.
+    pub fn planning(mut self) -> Arguments {
+        self.plan = true;
+        self
+    }
 }
 
 /// Runs the script on a thread with the stack that deep scripts need.
@@ -94,13 +107,17 @@ fn perform(
     let launch = Launch::new(global)?;
     let _inside = launch.enter();
     let params = script_args::settle(&script, given, file, &launch.params)?;
-    let show = Arc::new(Show::new(global.form(), launch.clock, events));
-    let parts = launch.parts(&desk.interrupt, &desk.sources, show.clone(), params.clone());
+    let show = Arc::new(Show::new(global.form(), global.verbose > 0, launch.clock, events));
+    let mut parts = launch.parts(&desk.interrupt, &desk.sources, show.clone(), params.clone());
+    parts.plan = command.plan;
     let run = parts.run.clone();
     let session = desk.open(parts);
     let host = session.host().clone();
     show.show(&Event::Begun { script: title(&script.name), place: place(&launch, &params), run });
     let begun = host.now();
+    if command.plan {
+        return plan(&session, &script, &show, global);
+    }
     let result = preflight::check(&session, &script, &params).and_then(|()| session.run(&script));
     let receipt = Receipt::take(&host, &script, &params, begun, result.as_ref().err());
     let code = match &result {
@@ -123,6 +140,20 @@ fn perform(
         terminal::report(&diagnostic);
     }
     Ok(code)
+}
+
+/// Runs the script against a plan and shows what it would do.
+fn plan(session: &Session, script: &Script, show: &Show, global: &Global) -> Result<ExitCode, Diagnostic> {
+    let result = session.run(script);
+    let plan = Plan::take(session.host());
+    if show.one_document() {
+        let error = result.as_ref().err().map(Diagnostic::to_json);
+        let document = json!({"results": show.results(), "plan": plan.to_json(), "error": error});
+        print_document(global.form(), &document)?;
+    } else if result.is_ok() {
+        plan.print();
+    }
+    result.map(|_| ExitCode::Done)
 }
 
 fn title(name: &str) -> String {

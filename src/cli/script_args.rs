@@ -81,16 +81,22 @@ fn id(param: &ParamDecl) -> String {
 }
 
 /// Adds the script's parameters to its command, with its own help.
-pub fn add(command: Command, loaded: &Loaded) -> Command {
-    let script = &loaded.script;
-    let mut usage = format!("okgscript run {}", script.name);
+pub fn add(mut command: Command, loaded: &Loaded) -> Command {
+    for name in WITH_SCRIPT {
+        command = add_to(command, name, &loaded.script);
+    }
+    command
+}
+
+fn add_to(command: Command, subcommand: &str, script: &Script) -> Command {
+    let mut usage = format!("okgscript {subcommand} {}", script.name);
     for param in script.params.iter().filter(|param| param.default.is_none()) {
         usage.push_str(&format!(" --{} <{}>", flag(param), flag(param).to_uppercase()));
     }
     usage.push_str(" [OPTIONS]");
     let doc = script.doc.clone();
     let args: Vec<Arg> = script.params.iter().map(arg).collect();
-    command.mut_subcommand("run", move |run| {
+    command.mut_subcommand(subcommand, move |run| {
         let about = doc.lines().next().unwrap_or_default().to_owned();
         run.about(about).long_about(doc).override_usage(usage).args(args)
     })

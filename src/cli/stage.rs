@@ -23,6 +23,7 @@ pub struct Show {
     format: Form,
     colour: bool,
     live: bool,
+    verbose: bool,
     clock: Clock,
     inner: Mutex<Inner>,
 }
@@ -40,10 +41,10 @@ struct Inner {
 
 impl Show {
     /// Returns a stage that prints results as `format`, and writes events to a file if there is one.
-    pub fn new(format: Form, clock: Clock, events: Option<File>) -> Show {
+    pub fn new(format: Form, verbose: bool, clock: Clock, events: Option<File>) -> Show {
         let live = std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         let inner = Inner { events, ..Inner::default() };
-        Show { format, colour: terminal::colour(), live, clock, inner: Mutex::new(inner) }
+        Show { format, colour: terminal::colour(), live, verbose, clock, inner: Mutex::new(inner) }
     }
 
     /// Returns the results that were held back for one document.
@@ -116,7 +117,7 @@ impl Show {
                 state = format!("{} {state}{eta}", gauge(*have, *want));
             }
             let step = inner.step.clone().unwrap_or_default();
-            bar.set_message(format!("{step:<22} {state}  {}", span(*seconds)));
+            bar.set_message(format!("{step:<22} {state}"));
             return;
         }
         let counted = format!("{have:?}");
@@ -136,7 +137,7 @@ fn gauge(have: u64, want: u64) -> String {
 
 fn spinner(message: &str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template("  {wide_msg}") {
+    if let Ok(style) = ProgressStyle::with_template("  {wide_msg} {elapsed:>4}") {
         bar.set_style(style);
     }
     bar.set_message(message.to_owned());
@@ -195,6 +196,13 @@ impl Stage for Show {
                         Some(bar) => bar.suspend(|| out(text)),
                         None => out(text),
                     }
+                }
+            }
+            Event::Request { method, path, status, outcome, seconds, bytes } => {
+                if self.verbose {
+                    let status = status.map_or_else(|| (*outcome).to_owned(), |status| status.to_string());
+                    let milliseconds = seconds * 1000.0;
+                    self.line(&inner, &format!("  {method} {path} {status} {milliseconds:.0}ms {bytes}B"));
                 }
             }
             Event::Custom { .. } => {}

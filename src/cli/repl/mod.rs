@@ -58,7 +58,7 @@ fn talk(arguments: &Arguments, global: &Global, interrupt: &Interrupt) -> Result
     let desk = Desk::new(interrupt);
     let launch = Launch::new(global)?;
     let _inside = launch.enter();
-    let show = Arc::new(Show::new(global.form(), launch.clock, None));
+    let show = Arc::new(Show::new(global.form(), global.verbose > 0, launch.clock, None));
     let parts = launch.parts(interrupt, &desk.sources, show, BTreeMap::new());
     let session = desk.open(parts);
     let begun = session.host().now();

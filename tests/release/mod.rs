@@ -1,0 +1,4 @@
+//! `lossless_release.rhai` as a user runs it: on the embedded cluster, by the real binary.
+
+mod bad_input;
+mod interrupt;
