@@ -25,7 +25,7 @@ use crate::script::calls::{Outline, outline};
 use crate::script::{Script, Sources, place};
 
 pub use explain::explain;
-pub use params::RESERVED_FLAGS;
+pub use params::{RESERVED_FLAGS, flags};
 
 /// Says everything that is wrong with a script; empty when it may run.
 ///
@@ -85,7 +85,7 @@ impl<'a> Checker<'a> {
 
     /// Says everything that is wrong with a script, in the order of its text.
     pub fn check(&self, script: &Script) -> Vec<Diagnostic> {
-        let mut found = params::check(self, script);
+        let mut found = flags(script, self.sources);
         let mut seen = BTreeSet::from([script.name.clone()]);
         self.file(&script.name, outline(&script.ast), &mut seen, &mut found);
         found.sort_by_key(|diagnostic| {

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::files;
 use crate::bindings::count::Count;
+use crate::check;
 use crate::diagnostic::{Diagnostic, Kind, closest};
 use crate::script::{Interrupt, ParamDecl, Script, duration};
 use crate::session::Desk;
@@ -68,6 +69,9 @@ pub fn find(arguments: &[OsString]) -> Result<Option<Loaded>, Diagnostic> {
     let (name, text) = files::read(name)?;
     let desk = Desk::new(&Interrupt::new());
     let script = desk.compile(&name, &text)?;
+    if let Some(wrong) = check::flags(&script, &desk.sources).into_iter().next() {
+        return Err(wrong);
+    }
     Ok(Some(Loaded { script, desk }))
 }
 

@@ -82,3 +82,20 @@ fn shipped_modules_are_right() {
         Test::new().script(&import).args(["check", "a.rhai"]).ok();
     }
 }
+
+#[test]
+fn no_parameter_takes_a_flag_of_our_own() {
+    let help = Test::new().args(["run", "--help"]).stdout_any().ok().stdout;
+    let flags = help.split_whitespace().filter_map(|word| word.trim_end_matches(',').strip_prefix("--"));
+    for flag in flags.filter(|flag| flag.chars().all(|c| c.is_ascii_lowercase() || c == '-')) {
+        assert!(okgscript::check::RESERVED_FLAGS.contains(&flag), "`--{flag}` is not reserved");
+    }
+    for command in [["check", "a.rhai"], ["run", "a.rhai"]] {
+        Test::new()
+            .script("let x = param(\"sandbox\", \"no\", \"collides\");")
+            .args(command)
+            .stderr_has("error[parameter]: parameter `sandbox` collides with okgscript's own flag `--sandbox`")
+            .stderr_has("a.rhai:1:9")
+            .code(2);
+    }
+}
