@@ -87,6 +87,7 @@ pub fn script_type(name: &str) -> String {
         "Array" => "array",
         "Fn" | "FnPtr" | "rhai::types::fn_ptr::FnPtr" => "closure",
         "()" => "()",
+        range if range.contains("Range<") || range.contains("RangeInclusive<") => "range",
         other => other.rsplit("::").next().unwrap_or(other),
     };
     short.to_owned()

@@ -121,3 +121,16 @@ fn records_are_complete() {
         }
     }
 }
+
+/// Much of the language in one script: nothing in it is a mistake, and it runs.
+#[test]
+fn the_language_itself_passes() {
+    let text = include_str!("language.rhai");
+    crate::support::Test::new().script(text).args(["check", "a.rhai"]).ok();
+    crate::support::Test::new()
+        .script(text)
+        .args(["run", "a.rhai", "--sandbox"])
+        .stdout_has("multi 3 line 1")
+        .stderr_any()
+        .ok();
+}
