@@ -4,7 +4,7 @@ use rhai::{Dynamic, EvalAltResult, Map, Position};
 use serde_json::Value;
 
 use super::{Sources, syntax, token, value};
-use crate::diagnostic::{Diagnostic, Kind};
+use crate::diagnostic::{Diagnostic, Kind, Place};
 
 /// Marks an interrupt among the reasons for which a script is ended.
 const INTERRUPT: &str = "interrupted";
@@ -82,6 +82,7 @@ pub fn diagnose(error: Box<EvalAltResult>, sources: &Sources, main: &str) -> Dia
         return diagnostic;
     }
     let mut diagnostic = innermost(current);
+    diagnostic.places.extend(first_place(current, sources, &source));
     if let Some(place) = token::place(sources, &source, current.position()) {
         diagnostic.places.push(place);
     }
@@ -210,6 +211,9 @@ fn from_thrown(thrown: &Dynamic) -> Diagnostic {
         return Diagnostic::new(Kind::Failed, what);
     };
     let text = |key: &str| map.get(key).map(|value| value.to_string());
+    if let Some(caught) = Caught::read(&map) {
+        return caught.diagnostic();
+    }
     let kind = text("kind").and_then(|kind| Kind::from_name(&kind));
     let what = text("message").unwrap_or_else(|| "the script threw an error without a message".to_owned());
     let mut diagnostic = Diagnostic::new(kind.unwrap_or(Kind::Failed), what);
@@ -222,6 +226,66 @@ fn from_thrown(thrown: &Dynamic) -> Diagnostic {
         diagnostic.data.insert(key.to_string(), entry);
     }
     diagnostic
+}
+
+/// Rhai's own map of a caught error, taken apart: what it says, and where it happened.
+struct Caught {
+    message: String,
+    source: Option<String>,
+    line: Option<u16>,
+    column: Option<u16>,
+}
+
+impl Caught {
+    fn read(map: &Map) -> Option<Caught> {
+        let text = |key: &str| map.get(key).map(|value| value.to_string());
+        text("error").filter(|name| name.starts_with("Error"))?;
+        let message = text("message")?;
+        let number = |key: &str| map.get(key)?.as_int().ok().and_then(|number| u16::try_from(number).ok());
+        // An error in a function has its own place only in the text: `… @ 'file' (line 2, position 3)`.
+        let first = message.lines().next().unwrap_or_default();
+        if let Some((said, place)) = first.rsplit_once(" (line ")
+            && let Some((line, column)) = place.trim_end_matches(')').split_once(", position ")
+        {
+            let (said, source) = said.rsplit_once(" @ '").unwrap_or((said, ""));
+            return Some(Caught {
+                message: said.to_owned(),
+                source: Some(source.trim_end_matches('\'').to_owned()),
+                line: line.parse().ok(),
+                column: column.parse().ok(),
+            });
+        }
+        Some(Caught {
+            message: first.to_owned(),
+            source: text("source"),
+            line: number("line"),
+            column: number("position"),
+        })
+    }
+
+    fn diagnostic(&self) -> Diagnostic {
+        let none = Position::NONE;
+        let of = |start: &str| self.message.strip_prefix(start).map(str::to_owned);
+        let known = of("Function not found: ").map(|it| EvalAltResult::ErrorFunctionNotFound(it, none));
+        let known =
+            known.or_else(|| of("Variable not found: ").map(|it| EvalAltResult::ErrorVariableNotFound(it, none)));
+        let known = known.or_else(|| of("Module not found: ").map(|it| EvalAltResult::ErrorModuleNotFound(it, none)));
+        let property = self.message.starts_with("Unknown property");
+        let known = known.or_else(|| property.then(|| EvalAltResult::ErrorDotExpr(self.message.clone(), none)));
+        match known {
+            Some(error) => innermost(&error),
+            None => Diagnostic::new(Kind::Invalid, lower(&self.message)),
+        }
+    }
+}
+
+/// Returns where an error happened that was caught and thrown again, as far as its map tells.
+fn first_place(error: &EvalAltResult, sources: &Sources, source: &str) -> Option<Place> {
+    let EvalAltResult::ErrorRuntime(thrown, _) = error else { return None };
+    let caught = Caught::read(&*thrown.flatten_clone().as_map_ref().ok()?)?;
+    let position = Position::new(caught.line.filter(|line| *line > 0)?, caught.column?);
+    let named = caught.source.filter(|name| sources.get(name).is_some());
+    token::place(sources, named.as_deref().unwrap_or(source), position)
 }
 
 fn lines(map: &Map, key: &str) -> Vec<String> {

@@ -96,6 +96,18 @@ fn thrown_values_keep_their_words() {
 }
 
 #[test]
+fn errors_of_rhai_that_are_thrown_again_keep_kind_and_place() {
+    let host = Host::new();
+    let error = host.fails("fn f(x) {\n  nowhere(x)\n}\ntry {\n  f(1);\n} catch (e) {\n  throw e;\n}");
+    assert_eq!((error.kind, error.what.as_str()), (Kind::UnknownFunction, "there is no function `nowhere(int)`"));
+    assert_eq!(places(&error), ["main.rhai:2:3", "main.rhai:7:3"]);
+    let error = host.fails("try {\n  [1][7];\n} catch {\n  throw;\n}");
+    assert_eq!(error.kind, Kind::Invalid, "{error:?}");
+    let error = host.fails("try { 1 / 0 } catch (e) { throw e }");
+    assert_eq!((error.kind, error.what.as_str()), (Kind::Invalid, "division by zero: 1 / 0"));
+}
+
+#[test]
 fn each_frame_is_in_its_own_file() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(
