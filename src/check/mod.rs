@@ -7,6 +7,7 @@
 mod arguments;
 mod explain;
 mod functions;
+mod kinds;
 mod modules;
 mod params;
 mod properties;
@@ -102,6 +103,7 @@ impl<'a> Checker<'a> {
         arguments::check(self, &file, found);
         variables::check(self, &file, found);
         properties::check(self, &file, found);
+        kinds::check(self, &file, found);
         waits::check(self, &file, found);
         traps::check(self, &file, found);
     }

@@ -29,7 +29,7 @@ impl Checker<'_> {
     /// Returns the type of a value by where it comes from.
     fn type_of(&self, origin: &Origin) -> Option<&'static str> {
         match origin {
-            Origin::Unknown => None,
+            Origin::Unknown | Origin::Caught => None,
             Origin::Call(name, closure) => {
                 let record = self.records.get(name.as_str())?;
                 // `step` and the waits return what their closure returns.

@@ -119,6 +119,8 @@ pub enum Origin {
     Method(Box<Origin>, String),
     /// What a host function gives the closure that it calls.
     Given(String),
+    /// An error that was caught.
+    Caught,
 }
 
 /// A property that is read or set.
@@ -164,6 +166,10 @@ pub struct Outline {
     pub exports: Vec<String>,
     /// Uses of names in modules that are not calls: module, name, place.
     pub qualified: Vec<(String, String, Position)>,
+    /// Kinds that the errors are compared with that the script catches.
+    pub kinds: Vec<(String, Position)>,
+    /// Kinds of errors that the script makes itself: `#{ kind: "…" }`.
+    pub own_kinds: BTreeSet<String>,
     /// Keys of map literals and properties that are assigned to: what may hold a closure to be called.
     pub keys: BTreeSet<String>,
 }

@@ -147,7 +147,7 @@ impl<'a> Walk<'a> {
                 self.scoped(flow.body.statements());
                 let depth = self.scope.len();
                 if let Expr::Variable(variable, ..) = &flow.expr {
-                    self.declare(&variable.1, Origin::Unknown);
+                    self.declare(&variable.1, Origin::Caught);
                 }
                 self.block(flow.branch.statements());
                 self.scope.truncate(depth);
@@ -252,6 +252,9 @@ impl<'a> Walk<'a> {
             Expr::Map(parts, _) => {
                 for (key, value) in &parts.0 {
                     self.found.keys.insert(key.name.to_string());
+                    if let (Expr::StringConstant(kind, _), "kind") = (value, key.name.as_str()) {
+                        self.found.own_kinds.insert(kind.to_string());
+                    }
                     self.expression(value);
                 }
             }
@@ -386,6 +389,7 @@ impl<'a> Walk<'a> {
             None => Origin::Unknown,
         };
         let mut result = Origin::Unknown;
+        let mut compares_kind = false;
         for arg in call.args.iter() {
             match written_closure(arg) {
                 Some((share, closure, captured, variables)) => {
@@ -398,11 +402,19 @@ impl<'a> Walk<'a> {
                     result = self.closure(&closure, captured, given.clone());
                 }
                 None => {
-                    self.expression(arg);
+                    let origin = self.expression(arg);
+                    compares_kind |= matches!(&origin, Origin::Property(of, name) if is_error(of) && name == "kind");
                 }
             }
         }
         if call.is_operator_call() {
+            if compares_kind && matches!(call.name.as_str(), "==" | "!=") {
+                let literals = call.args.iter().filter_map(|arg| match arg {
+                    Expr::StringConstant(kind, position) => Some((kind.to_string(), *position)),
+                    _ => None,
+                });
+                self.found.kinds.extend(literals);
+            }
             return Origin::Unknown;
         }
         let args = call.args.iter().map(|arg| self.arg(arg)).collect();
@@ -447,6 +459,15 @@ impl<'a> Walk<'a> {
     fn closure_shape(&self, name: String, captured: usize) -> Shape {
         let params = self.closures.get(&name).map_or(0, |def| def.params.len().saturating_sub(captured));
         Shape::Closure(name, params)
+    }
+}
+
+/// Returns whether a value is an error: caught, or given to `on_failure`.
+fn is_error(origin: &Origin) -> bool {
+    match origin {
+        Origin::Caught => true,
+        Origin::Given(name) => name == "on_failure",
+        _ => false,
     }
 }
 

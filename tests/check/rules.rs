@@ -166,6 +166,19 @@ fn waits_and_loops_have_an_end() {
 }
 
 #[test]
+fn errors_are_compared_with_kinds_that_there_are() {
+    let what = "no error is ever of kind `time-out`";
+    let text = "try { t_get(\"a\"); } catch (e) {\n  if e.kind == \"time-out\" { print(1); }\n}";
+    wrong(text, Kind::Invalid, (2, 16), what, "did you mean \"timeout\"?");
+    let what = "no error is ever of kind `zork`";
+    wrong("try { t_get(\"a\"); } catch (e) { \"zork\" != e.kind }", Kind::Invalid, (1, 33), what, "kinds: usage");
+    right("try { t_get(\"a\"); } catch (e) { if e.kind == \"timeout\" || e.kind != \"not-found\" { throw e; } }");
+    right(
+        "try { throw #{ kind: \"mine\" }; } catch (e) { e.kind == \"mine\" } let m = #{ kind: \"a\" }; m.kind == \"b\"",
+    );
+}
+
+#[test]
 fn what_rhai_gets_wrong_is_refused() {
     let what = "`switch` does not work on `s`, which a closure shares";
     let text = "let s = \"a\";\nlet f = || {\n  switch s { \"a\" => 1, _ => 2 }\n};\nf.call();";
