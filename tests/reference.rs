@@ -87,6 +87,10 @@ fn a_role_is_the_union_of_what_can_be_reached() {
     assert!(!reading.contains("patch"), "{reading}");
     let writing = role("import \"m\" as m;\nlet f = || { m::unused(\"a\") };\nstep(\"x\", f);");
     assert!(writing.contains("\"patch\""), "{writing}");
+    let pointed = role("fn mark(n) { gs_set_ops_state(n, \"None\") }\n[\"a\"].for_each(Fn(\"mark\"));");
+    assert!(pointed.contains("\"patch\""), "{pointed}");
+    let named = role("fn mark(n) { gs_set_ops_state(n, \"None\") }\nlet f = mark; f.call(\"a\");");
+    assert!(named.contains("\"patch\""), "{named}");
     let own = role("fn later() { gss_get(\"a\") }\nprint(1);");
     assert!(own.contains("rules: []"), "{own}");
 }

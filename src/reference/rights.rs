@@ -62,6 +62,11 @@ impl Reach<'_> {
         // What a module does when it is imported counts too.
         let modules = self.modules(file, &outline);
         modules.values().for_each(|module| self.within(module, None));
+        for (name, by) in &outline.mentioned {
+            if by.as_deref() == function && outline.functions.iter().any(|known| known.name == *name) {
+                self.within(file, Some(name));
+            }
+        }
         for call in outline.calls.iter().filter(|call| call.within.as_deref() == function) {
             let own = outline.functions.iter().any(|known| known.name == call.name);
             match call.namespace.as_slice() {

@@ -170,6 +170,8 @@ pub struct Outline {
     pub kinds: Vec<(String, Position)>,
     /// Kinds of errors that the script makes itself: `#{ kind: "…" }`.
     pub own_kinds: BTreeSet<String>,
+    /// Functions of the script that are named as values, each with the `fn` that names it.
+    pub mentioned: Vec<(String, Option<String>)>,
     /// Keys of map literals and properties that are assigned to: what may hold a closure to be called.
     pub keys: BTreeSet<String>,
 }

@@ -358,7 +358,11 @@ impl<'a> Walk<'a> {
         if let Some(binding) = self.scope.iter().rev().find(|binding| binding.name == name) {
             return binding.origin.clone();
         }
-        if self.functions.contains(name) || matches!(name, "this" | "global") {
+        if self.functions.contains(name) {
+            self.found.mentioned.push((name.to_owned(), self.within.clone()));
+            return Origin::Unknown;
+        }
+        if matches!(name, "this" | "global") {
             return Origin::Unknown;
         }
         let mut visible: Vec<String> = self.scope.iter().map(|binding| binding.name.clone()).collect();
@@ -417,7 +421,10 @@ impl<'a> Walk<'a> {
             }
             return Origin::Unknown;
         }
-        let args = call.args.iter().map(|arg| self.arg(arg)).collect();
+        let args: Vec<Arg> = call.args.iter().map(|arg| self.arg(arg)).collect();
+        if let ("Fn", Some(pointed)) = (name.as_str(), args.first().and_then(Arg::text)) {
+            self.found.mentioned.push((pointed.to_owned(), within.clone()));
+        }
         self.found.calls.push(Call { name: name.clone(), namespace, args, method, within, position });
         match receiver {
             Some(Origin::Unknown) => Origin::Unknown,

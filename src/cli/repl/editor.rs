@@ -10,10 +10,10 @@ use reedline::{
     ReedlineEvent, ReedlineMenu, Span, StyledText, Suggestion, ValidationResult, Validator, default_emacs_keybindings,
 };
 
+use super::super::terminal;
 use super::COMMANDS;
 use super::input::is_incomplete;
 use crate::bindings;
-use crate::diagnostic::{Diagnostic, Kind};
 use crate::reference::{self, Extras};
 
 /// Inputs that are remembered.
@@ -37,12 +37,7 @@ impl Names {
 }
 
 /// Returns the editor; `history` is `None` where there is no place for one.
-pub fn editor(
-    history: Option<PathBuf>,
-    variables: &Names,
-    methods: Vec<String>,
-    colour: bool,
-) -> Result<Reedline, Diagnostic> {
+pub fn editor(history: Option<PathBuf>, variables: &Names, methods: Vec<String>, colour: bool) -> Reedline {
     let mut keys = default_emacs_keybindings();
     let next = ReedlineEvent::UntilFound(vec![ReedlineEvent::Menu(MENU.to_owned()), ReedlineEvent::MenuNext]);
     keys.add_binding(KeyModifiers::NONE, KeyCode::Tab, next);
@@ -62,12 +57,12 @@ pub fn editor(
     }
     if let Some(file) = history {
         let shown = file.display().to_string();
-        let history = FileBackedHistory::with_file(REMEMBERED, file).map_err(|error| {
-            Diagnostic::new(Kind::Failed, format!("the history `{shown}` cannot be used")).why(error.to_string())
-        })?;
-        editor = editor.with_history(Box::new(history));
+        match FileBackedHistory::with_file(REMEMBERED, file) {
+            Ok(history) => editor = editor.with_history(Box::new(history)),
+            Err(error) => terminal::note(&format!("warning: no history, `{shown}` cannot be used: {error}")),
+        }
     }
-    Ok(editor)
+    editor
 }
 
 /// Returns where the history lies: the XDG folder for state.

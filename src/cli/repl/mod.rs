@@ -100,7 +100,7 @@ impl Repl {
     /// Talks to a person.
     fn converse(&mut self) -> Result<ExitCode, Diagnostic> {
         let methods = method_names(&self.session);
-        let mut editor = editor::editor(editor::history_file(), &self.variables, methods, terminal::colour())?;
+        let mut editor = editor::editor(editor::history_file(), &self.variables, methods, terminal::colour());
         terminal::note("`:help` says what there is; nothing is written to the cluster before `:writes on`.");
         loop {
             let prompt = Place { place: self.place.clone(), writes: self.writes };
