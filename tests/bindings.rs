@@ -133,7 +133,16 @@ fn example(record: &'static Binding) -> Option<String> {
             Err(error) => return Some(format!("{name}: {}", error.draw(false))),
         }
         let desk = session.desk();
-        let needs = reference::needs(&script, &desk.engine, &desk.sources, &bindings::ALL, &|_| None);
+        let needs = reference::needs(&script, &desk.engine, &desk.sources, &bindings::ALL, &|word| {
+            okgscript::cluster::known_kind(word).map(|kind| (kind.group.into_owned(), kind.plural.into_owned()))
+        });
+        // Where only the argument tells the kind when the script runs, the verbs are what can be declared.
+        let open: BTreeSet<&str> = if needs.unknown.is_empty() {
+            BTreeSet::new()
+        } else {
+            let rules = record.access.iter().filter(|rule| rule.argument.is_some());
+            rules.flat_map(|rule| rule.verbs.iter().copied()).collect()
+        };
         let declared: BTreeSet<(String, String, String)> = [&needs.rules, &needs.comfort]
             .into_iter()
             .flatten()
@@ -144,8 +153,11 @@ fn example(record: &'static Binding) -> Option<String> {
         let journal = session.host().known_cluster()?.journal().entries();
         let journal = journal.iter().filter(|entry| entry.id > before);
         let used: BTreeSet<_> = journal.filter_map(|entry| right(&entry.method, &entry.path)).collect();
-        let missing: Vec<String> =
-            used.difference(&declared).map(|(group, resource, verb)| format!("{verb} {resource}.{group}")).collect();
+        let missing: Vec<String> = used
+            .difference(&declared)
+            .filter(|(.., verb)| !open.contains(verb.as_str()))
+            .map(|(group, resource, verb)| format!("{verb} {resource}.{group}"))
+            .collect();
         (!missing.is_empty()).then(|| format!("{name} uses rights that no record declares: {}", missing.join(", ")))
     })
 }

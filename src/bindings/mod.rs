@@ -16,6 +16,7 @@ mod guard;
 pub mod host;
 pub mod ledger;
 pub mod merge;
+mod objects;
 mod options;
 mod outcome;
 mod pods;
@@ -41,6 +42,7 @@ pub static ALL: LazyLock<Vec<Bindings>> = LazyLock::new(|| {
         pods::bindings(),
         release::bindings(),
         drain::bindings(),
+        objects::bindings(),
         wait::bindings(),
         flow::bindings(),
     ]

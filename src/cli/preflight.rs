@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::bindings;
 use crate::bindings::host::Host;
 use crate::bindings::stage::Event;
-use crate::cluster::{Access, Verdict};
+use crate::cluster::{Access, Verdict, known_kind};
 use crate::diagnostic::{Diagnostic, Kind};
 use crate::reference;
 use crate::script::Script;
@@ -20,7 +20,7 @@ type Rules = BTreeMap<(String, String), BTreeSet<String>>;
 /// none. A right that only adds comfort is missed with a warning.
 pub fn check(session: &Session, script: &Script, params: &BTreeMap<String, Value>) -> Result<(), Diagnostic> {
     let desk: &Desk = session.desk();
-    let needs = reference::needs(script, &desk.engine, &desk.sources, &bindings::ALL, &|_| None);
+    let needs = reference::needs(script, &desk.engine, &desk.sources, &bindings::ALL, &target);
     if needs.rules.is_empty() {
         return Ok(());
     }
@@ -47,6 +47,11 @@ pub fn check(session: &Session, script: &Script, params: &BTreeMap<String, Value
         host.show(Event::Warning { text: format!("not allowed to {}: {consequence}", words(&verdict)) });
     }
     Ok(())
+}
+
+/// Returns group and plural of the kind that a word in a script means, where it is known without a server.
+pub fn target(word: &str) -> Option<(String, String)> {
+    known_kind(word).map(|kind| (kind.group.into_owned(), kind.plural.into_owned()))
 }
 
 fn missing(host: &Arc<Host>, session: &Session, rules: &Rules, set: &str) -> Result<Vec<Verdict>, Diagnostic> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Global, files, terminal};
+use super::{Global, files, preflight, terminal};
 use crate::bindings;
 use crate::diagnostic::Diagnostic;
 use crate::exit_code::ExitCode;
@@ -22,7 +22,7 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<ExitCode, Diagnosti
     let (engine, sources) = files::engine_to_look_with();
     let (name, text) = files::read(&arguments.script)?;
     let script = Script::compile(&engine, &sources, &name, &text)?;
-    let needs = reference::needs(&script, &engine, &sources, &bindings::ALL, &|_| None);
+    let needs = reference::needs(&script, &engine, &sources, &bindings::ALL, &preflight::target);
     terminal::out(&reference::role(&role_name(&name), global.namespace.as_deref(), &needs));
     Ok(ExitCode::Done)
 }

@@ -101,6 +101,11 @@ fn known(word: &Word<'_>) -> Option<Kind> {
         .cloned()
 }
 
+/// Returns the kind that a word means, where it is one of those that OKG's work meets; no server is asked.
+pub fn known_kind(word: &str) -> Option<Kind> {
+    known(&take_apart(word))
+}
+
 impl Cluster {
     /// Returns the kind that a word means. Kinds that OKG's work meets are known; for any other the server is asked
     /// once.

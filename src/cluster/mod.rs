@@ -34,6 +34,7 @@ pub use access::{Access, Verdict};
 pub use client::{Cluster, DeleteOptions, LogOptions, Patch};
 pub use collection::Collection;
 pub use connect::Connect;
+pub use discovery::known_kind;
 pub use gate::Gate;
 pub use journal::{Entry, Journal, Outcome};
 pub use journal_file::{JournalFile, Recording};
