@@ -8,6 +8,7 @@ mod bindings;
 mod check;
 mod cli;
 mod cluster;
+mod conformance;
 mod reference;
 mod release;
 mod sandbox;

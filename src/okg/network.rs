@@ -4,29 +4,26 @@ use serde_json::Value;
 
 use super::names;
 
-/// The network types that OKG's webhook accepts.
-pub const TYPES: [&str; 21] = [
-    "Kubernetes-HostPort",
-    "Kubernetes-NodePort",
+/// The network types that OKG offers as it is shipped, in the order in which it may name them.
+pub const TYPES: [&str; 18] = [
     "Kubernetes-Ingress",
-    "AlibabaCloud-NATGW",
-    "AlibabaCloud-SLB",
-    "AlibabaCloud-SLB-SharedPort",
-    "AlibabaCloud-NLB",
+    "Kubernetes-NodePort",
+    "Kubernetes-HostPort",
     "AlibabaCloud-NLB-SharedPort",
+    "AlibabaCloud-SLB",
+    "AlibabaCloud-AutoNLBs-V2",
     "AlibabaCloud-EIP",
     "AlibabaCloud-Multi-NLBs",
+    "AlibabaCloud-NATGW",
+    "AlibabaCloud-SLB-SharedPort",
     "AlibabaCloud-AutoNLBs",
-    "AlibabaCloud-AutoNLBs-V2",
-    "AmazonWebServices-NLB",
-    "TencentCloud-CLB",
+    "AlibabaCloud-NLB",
     "Volcengine-CLB",
     "Volcengine-EIP",
-    "JdCloud-NLB",
-    "JdCloud-EIP",
+    "TencentCloud-CLB",
+    "HwCloud-CCE-EIP",
     "HwCloud-ELB",
     "HwCloud-CCE-ELB",
-    "HwCloud-CCE-EIP",
 ];
 
 /// Returns the network state that a pod is to have: NotReady if its label network-disabled is true.

@@ -32,7 +32,7 @@ impl Counts {
     }
 }
 
-/// Metadata of the ScaledObject's trigger that the scaler cannot read.
+/// Metadata of the ScaledObject's trigger that the scaler cannot read, in the scaler's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidMetadata(pub String);
 
@@ -41,13 +41,15 @@ pub struct InvalidMetadata(pub String);
 /// Absent means 0; from 1 up it is a number, below 1 a fraction of the rooms.
 pub fn min_available(text: Option<&str>, counts: Counts) -> Result<i32, InvalidMetadata> {
     let Some(text) = text else { return Ok(0) };
-    let n: f64 = text.parse().map_err(|_| InvalidMetadata(format!("minAvailable `{text}` is not a number")))?;
+    let n: f64 =
+        text.parse().map_err(|_| InvalidMetadata(format!("strconv.ParseFloat: parsing {text:?}: invalid syntax")))?;
     let (total, none) = (f64::from(counts.total), f64::from(counts.none));
     if n == 0.0 || n >= 1.0 {
         return Ok(whole(n.ceil()));
     }
     if !(0.0..1.0).contains(&n) {
-        return Err(InvalidMetadata(format!("minAvailable `{text}` is negative")));
+        let why = "invalid min number: must be greater than 0 or a valid percentage between 0 and 1";
+        return Err(InvalidMetadata(why.to_owned()));
     }
     let more = (total * n - none) / (1.0 - n);
     if more <= 0.0 { Ok(0) } else { Ok(whole(((more * 100.0).round() / 100.0).ceil()) + counts.none) }
@@ -67,12 +69,8 @@ pub fn desired_replicas(
     min: Option<&str>,
     max: Option<&str>,
 ) -> Result<i32, InvalidMetadata> {
-    let max: Option<i32> = match max {
-        None => None,
-        Some(text) => {
-            Some(text.parse().map_err(|_| InvalidMetadata(format!("maxAvailable `{text}` is not a whole number")))?)
-        }
-    };
+    // A maximum that is no number is none.
+    let max: Option<i32> = max.and_then(|text| text.parse().ok());
     let mut min = min_available(min, counts)?;
     if let Some(max) = max {
         min = min.min(max);

@@ -3,7 +3,7 @@
 //! OKG only chooses what to reserve; the ordinals that exist are Kruise's ([`super::ordinals`]). The two agree only
 //! if every ordinal below the highest has a live pod or is reserved.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeSet;
 
 use serde_json::Value;
@@ -116,6 +116,8 @@ pub struct Plan {
     pub dropped: Vec<i32>,
     /// Ids to open.
     pub added: Vec<i32>,
+    /// Ids of all pods that are not to stay: those given up, and those terminating, in PreDelete or reserved.
+    pub unmanaged: Vec<i32>,
 }
 
 impl Scaling<'_> {
@@ -144,24 +146,51 @@ impl Scaling<'_> {
                 implicit.remove(id);
             }
         } else if live.len() > target {
-            live.sort_by_key(|pod| deletion_key(pod));
+            sort(&mut live);
             plan.dropped = live[..live.len() - target].iter().map(|pod| pod.ordinal).collect();
             implicit.extend(&plan.dropped);
         }
         plan.implicit = implicit;
+        let mut managed: BTreeSet<i32> = live.iter().map(|pod| pod.ordinal).chain(plan.added.iter().copied()).collect();
+        managed.retain(|id| !plan.dropped.contains(id));
+        let all = self.pods.iter().map(|pod| pod.ordinal);
+        plan.unmanaged = all.filter(|id| !managed.contains(id)).collect();
         plan
     }
 }
 
-/// Sort key of the deletion order: rank, then deletionPriority, then ordinal, each from the highest down.
-fn deletion_key(pod: &ScalePod) -> impl Ord + use<> {
-    Reverse((ops_state::rank(&pod.ops_state), priority(&pod.deletion_priority), pod.ordinal))
+/// Returns whether `a` goes before `b`: by rank, then deletionPriority, then ordinal, each from the highest down.
+///
+/// Priorities that differ as text but not as numbers (`""`, `"abc"`, `"0"`) skip the ordinal: neither goes first.
+fn goes_before(a: &ScalePod, b: &ScalePod) -> bool {
+    let key = |pod: &ScalePod| (ops_state::rank(&pod.ops_state), priority(&pod.deletion_priority));
+    match key(a).cmp(&key(b)) {
+        Ordering::Equal => a.deletion_priority == b.deletion_priority && a.ordinal > b.ordinal,
+        order => order == Ordering::Greater,
+    }
+}
+
+/// Sorts pods as the controller does: it inserts each where it belongs, up to a dozen pods; more need an order that
+/// holds throughout, so that there the ordinal always counts.
+fn sort(pods: &mut [&ScalePod]) {
+    if pods.len() > 12 {
+        let key = |pod: &ScalePod| (ops_state::rank(&pod.ops_state), priority(&pod.deletion_priority), pod.ordinal);
+        pods.sort_by_key(|pod| Reverse(key(pod)));
+        return;
+    }
+    for start in 1..pods.len() {
+        let mut at = start;
+        while at > 0 && goes_before(pods[at], pods[at - 1]) {
+            pods.swap(at, at - 1);
+            at -= 1;
+        }
+    }
 }
 
 /// Returns the ordinals in the order in which scale-ins take the rooms.
 pub fn deletion_order(pods: &[ScalePod]) -> Vec<i32> {
     let mut sorted: Vec<&ScalePod> = pods.iter().collect();
-    sorted.sort_by_key(|pod| deletion_key(pod));
+    sort(&mut sorted);
     sorted.iter().map(|pod| pod.ordinal).collect()
 }
 

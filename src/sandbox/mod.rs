@@ -12,6 +12,7 @@ pub mod object;
 mod patch;
 pub mod routes;
 mod rules;
+pub mod scaler;
 pub mod scenario;
 pub mod selector;
 pub mod status;

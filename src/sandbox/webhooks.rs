@@ -42,6 +42,7 @@ impl Webhooks {
             "podprobemarkers.apps.kruise.io" => pod_probe_marker(new),
             "pods" if old.is_none() => {
                 override_containers(store, new);
+                default_requests(new);
                 self.host_ports(new);
                 quota(store, new)
             }
@@ -256,6 +257,17 @@ fn override_containers(store: &Store, pod: &mut Value) {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Requests that are not given are the limits.
+fn default_requests(pod: &mut Value) {
+    for container in pod["spec"]["containers"].as_array_mut().into_iter().flatten() {
+        let Some(limits) = container["resources"]["limits"].as_object().cloned() else { continue };
+        let requests = object::member_mut(&mut container["resources"], "requests");
+        for (resource, value) in limits {
+            requests.entry(resource).or_insert(value);
         }
     }
 }

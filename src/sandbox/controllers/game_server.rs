@@ -32,7 +32,7 @@ impl Controller for GameServers {
     const WORKERS: usize = 10;
 
     fn latency(&self) -> Range<u64> {
-        9..22
+        12..25
     }
 
     fn wake(&self, change: &Change, queue: &Queue<Key>) {

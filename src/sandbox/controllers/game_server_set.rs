@@ -32,7 +32,7 @@ impl Controller for GameServerSets {
     const WORKERS: usize = 10;
 
     fn latency(&self) -> Range<u64> {
-        2..7
+        1..4
     }
 
     fn wake(&self, change: &Change, queue: &Queue<Key>) {
@@ -181,7 +181,7 @@ impl Pass<'_> {
         }
         okg.merge(GSS, self.at(), patch).await?;
         if set["spec"]["gameServerTemplate"]["reclaimPolicy"] == "Delete" {
-            self.mark_deleting(&plan.dropped, "true").await?;
+            self.mark_deleting(&plan.unmanaged, "true").await?;
             self.mark_deleting(&plan.added, "false").await?;
         }
         Ok(true)

@@ -22,7 +22,7 @@ impl Controller for Collector {
     const WORKERS: usize = 20;
 
     fn latency(&self) -> Range<u64> {
-        5..25
+        1..4
     }
 
     fn wake(&self, change: &Change, queue: &Queue<Key>) {
@@ -60,7 +60,7 @@ impl Controller for Collector {
             return self.delete_dependents(resource, &object).await;
         }
         if !object::terminating(&object) {
-            self.judge(resource, &object).await?;
+            self.judge(resource, &object, false).await?;
         }
         Ok(None)
     }
@@ -100,7 +100,7 @@ impl Collector {
             }
             holding = true;
             if !object::terminating(&dependent) {
-                self.judge(&kind, &dependent).await?;
+                self.judge(&kind, &dependent, true).await?;
             }
         }
         if holding { Ok(None) } else { self.release(resource, object, FOREGROUND).await }
@@ -118,8 +118,9 @@ impl Collector {
         Ok(None)
     }
 
-    /// Deletes an object that no owner keeps any more.
-    async fn judge(&self, resource: &str, object: &Value) -> Result<(), Status> {
+    /// Deletes an object that no owner keeps any more. Owners that wait for their dependents keep what is made
+    /// anew below them until they look again (`asked`).
+    async fn judge(&self, resource: &str, object: &Value, asked: bool) -> Result<(), Status> {
         let (mut solid, mut gone, mut leaving) = (0, Vec::new(), 0);
         for owner in object["metadata"]["ownerReferences"].as_array().into_iter().flatten() {
             let uid = owner["uid"].as_str().unwrap_or_default();
@@ -130,7 +131,7 @@ impl Collector {
             });
             match found.filter(|found| object::meta(found, "uid") == uid) {
                 None => gone.push(uid),
-                Some(owner) if object::terminating(&owner) && waits(&owner, FOREGROUND) => {
+                Some(owner) if asked && object::terminating(&owner) && waits(&owner, FOREGROUND) => {
                     leaving += 1;
                     gone.push(uid);
                 }

@@ -55,7 +55,8 @@ impl Kubelet {
                 Work::Restart => world.restart,
                 Work::End => world.end,
             };
-            due.insert(uid.to_owned(), Due { work, at: now + takes });
+            let jitter = Duration::from_millis(world.rng(uid).u64(..25));
+            due.insert(uid.to_owned(), Due { work, at: now + takes + jitter });
         }
         let left = due.get(uid).map(|due| due.at.duration_since(now)).unwrap_or_default();
         let left = Duration::try_from(left).unwrap_or_default();
@@ -76,7 +77,7 @@ impl Controller for Kubelet {
     const WORKERS: usize = 20;
 
     fn latency(&self) -> Range<u64> {
-        1..4
+        18..32
     }
 
     fn wake(&self, change: &Change, queue: &Queue<Key>) {
@@ -159,7 +160,7 @@ impl Kubelet {
                 status.insert("phase".into(), "Running".into());
                 status.insert("podIP".into(), ip.clone().into());
                 status.insert("podIPs".into(), json!([{"ip": ip}]));
-                follow_gates(pod, &now);
+                follow_gates(pod, &now, world.terse);
             }
             true
         };
@@ -170,8 +171,9 @@ impl Kubelet {
     async fn run(&self, at: (&str, &str), pod: &Value) -> Result<Option<Duration>, Status> {
         let hub = &self.hub;
         let now = object::stamp(hub.clock.now());
-        if follow_gates(&mut pod.clone(), &now) {
-            let follow = |pod: &mut Value| follow_gates(pod, &now);
+        let terse = hub.world.terse;
+        if follow_gates(&mut pod.clone(), &now, terse) {
+            let follow = |pod: &mut Value| follow_gates(pod, &now, terse);
             ignore_missing(hub.kubernetes.modify("pods", "status", at, follow).await)?;
             return Ok(None);
         }
@@ -191,7 +193,7 @@ impl Kubelet {
                     *status = running_status(container, count, &now);
                 }
             }
-            follow_gates(pod, &now);
+            follow_gates(pod, &now, terse);
             true
         };
         ignore_missing(hub.kubernetes.modify("pods", "status", at, restart).await)?;
@@ -245,7 +247,7 @@ fn waiting_status(container: &Value) -> Value {
 }
 
 /// Sets the condition Ready as containers and gates want it; returns whether it changed.
-fn follow_gates(pod: &mut Value, now: &str) -> bool {
+fn follow_gates(pod: &mut Value, now: &str, terse: bool) -> bool {
     let mut troubles = Vec::new();
     for gate in pod["spec"]["readinessGates"].as_array().into_iter().flatten() {
         let kind = gate["conditionType"].as_str().unwrap_or_default();
@@ -254,6 +256,7 @@ fn follow_gates(pod: &mut Value, now: &str) -> bool {
             Some(other) => {
                 troubles.push(format!("the status of pod readiness gate \"{kind}\" is not \"True\", but {other}"));
             }
+            None if terse => troubles.push("the status of pod readiness gate is not \"True\"".to_owned()),
             None => troubles.push(format!("corresponding condition of pod readiness gate \"{kind}\" does not exist.")),
         }
     }

@@ -16,6 +16,7 @@ mod garbage;
 mod kubelet;
 mod lifecycle;
 mod namespaces;
+mod networks;
 mod pod_probe_marker;
 mod queue;
 mod recorder;
@@ -125,6 +126,7 @@ impl Controllers {
         started.add(&hub, &always, &mut routes, pod_probe_marker::PodProbeMarkers(hub.clone()));
         started.add(&hub, &always, &mut routes, scheduler::Scheduler(hub.clone()));
         started.add(&hub, &always, &mut routes, kubelet::Kubelet::new(hub.clone()));
+        started.add(&hub, &okg, &mut routes, networks::Networks(hub.clone()));
         started.add(&hub, &always, &mut routes, volumes::Volumes(hub.clone()));
         started.add(&hub, &always, &mut routes, namespaces::Namespaces(hub.clone()));
         started.add(&hub, &always, &mut routes, garbage::Collector(hub.clone()));

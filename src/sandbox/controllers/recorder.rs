@@ -1,6 +1,6 @@
 //! Events as client-go's recorder writes them: repeated ones are counted, and each is gone after an hour.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
@@ -21,11 +21,51 @@ pub struct Recorder {
     state: Mutex<State>,
 }
 
+/// Events about one object that differ in nothing but the message, before they are combined.
+const SIMILAR: usize = 10;
+/// For how long similar events count.
+const SIMILAR_FOR: SignedDuration = SignedDuration::from_mins(10);
+/// Events about one object at once; beyond, one in five minutes.
+const SPAM_BURST: f64 = 25.0;
+const SPAM_QPS: f64 = 1.0 / 300.0;
+
 #[derive(Default)]
 struct State {
+    similar: BTreeMap<[String; 4], (BTreeSet<String>, Timestamp)>,
+    spam: BTreeMap<[String; 2], (f64, Timestamp)>,
     known: BTreeMap<[String; 5], Known>,
     by_age: VecDeque<(Timestamp, [String; 5])>,
     number: u64,
+}
+
+impl State {
+    /// Returns the text of a combined event if there were too many similar ones.
+    fn combine(&mut self, key: [&str; 4], message: &str, now: Timestamp) -> Option<String> {
+        let (messages, last) = self.similar.entry(key.map(str::to_owned)).or_insert_with(|| (BTreeSet::new(), now));
+        if now.duration_since(*last) > SIMILAR_FOR {
+            messages.clear();
+        }
+        *last = now;
+        messages.insert(message.to_owned());
+        if messages.len() < SIMILAR {
+            return None;
+        }
+        messages.pop_first();
+        Some(format!("(combined from similar events): {message}"))
+    }
+
+    /// Returns whether the spam filter lets another event about this object through.
+    fn may_write(&mut self, key: [String; 2], now: Timestamp) -> bool {
+        let (tokens, last) = self.spam.entry(key).or_insert((SPAM_BURST, now));
+        let passed = now.duration_since(*last).as_secs_f64();
+        *tokens = (*tokens + passed * SPAM_QPS).min(SPAM_BURST);
+        *last = now;
+        let allowed = *tokens >= 1.0;
+        if allowed {
+            *tokens -= 1.0;
+        }
+        allowed
+    }
 }
 
 struct Known {
@@ -47,14 +87,21 @@ impl Recorder {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         self.expire(&mut state, now);
         let uid = object::meta(about, "uid").to_owned();
-        let key = [component.to_owned(), uid, kind.to_owned(), reason.to_owned(), message.to_owned()];
+        let combined = state.combine([component, &uid, kind, reason], message, now);
+        let message = combined.as_deref().unwrap_or(message);
+        // Combined events are one event, whatever their text.
+        let text = if combined.is_some() { "" } else { message };
+        let key = [component, &uid, kind, reason, text].map(str::to_owned);
+        if !state.may_write([component, &uid].map(str::to_owned), now) {
+            return;
+        }
         state.by_age.push_back((now, key.clone()));
         if let Some(known) = state.known.get_mut(&key) {
             known.count += 1;
             known.last = now;
-            let patch = json!({"count": known.count, "lastTimestamp": object::stamp(now)});
+            let patch = json!({"count": known.count, "lastTimestamp": object::stamp(now), "message": message});
             let (namespace, name) = (known.namespace.clone(), known.name.clone());
-            if self.api.patch(&self.actor, "events", "", &namespace, &name, &Patch::Strategic(patch)).is_ok() {
+            if self.api.patch(&self.actor, "events", "", &namespace, &name, &Patch::Merge(patch)).is_ok() {
                 return;
             }
             state.known.remove(&key);

@@ -94,8 +94,14 @@ async fn create(hub: &Hub, set: &Value, data: Value, number: i64) -> Result<Obje
             "revision": number,
         });
         match hub.kruise.create(REVISIONS, body).await {
-            // Another object has the name: the owner's former life, or another template with the same hash.
-            Err(status) if status.reason == "AlreadyExists" => {}
+            // The owner's former life had the same template; if another one has the hash, another name is tried.
+            Err(status) if status.reason == "AlreadyExists" => {
+                let name = format!("{}-{hash}", object::name(set));
+                let found = hub.api.get(REVISIONS, object::namespace(set), &name);
+                if let Some(found) = found.filter(|found| found["data"] == data) {
+                    return Ok(found);
+                }
+            }
             other => return other,
         }
     }

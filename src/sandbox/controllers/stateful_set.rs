@@ -27,6 +27,9 @@ pub(super) const COMPONENT: &str = "statefulset-controller";
 /// A pass takes so much longer for each pod of the set.
 const PER_POD: Duration = Duration::from_micros(50);
 
+/// Between a pod's end and the controller's noticing.
+const FAILED_POD: Duration = Duration::from_millis(40);
+
 pub(super) struct StatefulSets(pub Arc<Hub>);
 
 impl Controller for StatefulSets {
@@ -65,12 +68,13 @@ impl Controller for StatefulSets {
         tokio::time::sleep(PER_POD * u32::try_from(pods.len()).unwrap_or(u32::MAX)).await;
         let revisions = Revisions::sync(hub, &set).await?;
         let pass = Pass { hub, set: &set, revisions: &revisions, pods: &pods };
-        let outcome = if object::terminating(&set) { Ok(None) } else { pass.manage().await };
+        let mut walked = 0;
+        let outcome = if object::terminating(&set) { Ok(None) } else { pass.manage(&mut walked).await };
         let failure = match &outcome {
             Err(Failure::Create(status)) => Some(status),
             _ => None,
         };
-        status_of::report(&pass, failure).await?;
+        status_of::report(&pass, failure, walked).await?;
         let live: Vec<&str> = pods.iter().map(|pod| revision(pod)).collect();
         revisions.truncate(hub, &set, &live).await?;
         outcome.map_err(|failure| match failure {
@@ -137,7 +141,8 @@ impl Pass<'_> {
         self.hub.kruise.event(COMPONENT, self.set, kind, reason, message);
     }
 
-    async fn manage(&self) -> Result<Option<Duration>, Failure> {
+    /// Makes, deletes and updates pods; counts in `walked` old pods that are being updated.
+    async fn manage(&self, walked: &mut usize) -> Result<Option<Duration>, Failure> {
         let wanted = self.wanted();
         let mut soonest = self.refresh_all().await?;
         self.create_missing(&wanted).await?;
@@ -148,8 +153,10 @@ impl Pass<'_> {
                 self.delete(pod).await?;
             }
         }
-        if self.set["spec"]["updateStrategy"]["type"] != "OnDelete" {
-            soonest = sooner(soonest, stateful_set_update::roll(self, &wanted).await?);
+        if self.set["spec"]["updateStrategy"]["type"] == "OnDelete" {
+            stateful_set_update::take_into_service(self).await?;
+        } else {
+            soonest = sooner(soonest, stateful_set_update::roll(self, &wanted, walked).await?);
         }
         Ok(soonest)
     }
@@ -180,6 +187,7 @@ impl Pass<'_> {
                 Some(pod) if object::terminating(pod) => true,
                 Some(pod) if finished(pod) => {
                     // The pod is gone at the next pass, which makes it anew.
+                    tokio::time::sleep(FAILED_POD).await;
                     self.delete(pod).await?;
                     true
                 }

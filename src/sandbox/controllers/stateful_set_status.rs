@@ -29,7 +29,9 @@ pub(super) fn available_for(pod: &Value, set: &Value, now: Timestamp) -> Option<
 }
 
 /// Counts the pods and writes the status if it differs.
-pub(super) async fn report(pass: &Pass<'_>, failure: Option<&Status>) -> Result<(), Status> {
+///
+/// Old pods that are being updated (`walked`) count as current no more.
+pub(super) async fn report(pass: &Pass<'_>, failure: Option<&Status>, walked: usize) -> Result<(), Status> {
     let (set, now) = (pass.set, pass.hub.clock.now());
     let (current, update) = (pass.revisions.current_name(), pass.revisions.update_name());
     let pods = || pass.pods.iter().filter(|pod| !pod["status"]["phase"].is_null());
@@ -37,7 +39,7 @@ pub(super) async fn report(pass: &Pass<'_>, failure: Option<&Status>) -> Result<
     let available = |pod: &Value| available_for(pod, set, now).is_none();
     let at = |pod: &Value, name: &str| revision(pod) == name;
     let live = |pod: &Value| !object::terminating(pod);
-    let mut current_replicas = pods().filter(|pod| live(pod) && at(pod, current)).count();
+    let mut current_replicas = pods().filter(|pod| live(pod) && at(pod, current)).count().saturating_sub(walked);
     let replicas = pods().count();
     let updated = pods().filter(|pod| live(pod) && at(pod, update)).count();
     let ready_replicas = pods().filter(|pod| ready(pod)).count();

@@ -25,10 +25,14 @@ const IN_PLACE_STATE: &str = "apps.kruise.io/inplace-update-state";
 /// Pod annotation: a change in place waits for its grace period.
 const IN_PLACE_GRACE: &str = "apps.kruise.io/inplace-update-grace";
 /// Between closing the gate and changing the pod.
-const GATE_LEAD: Duration = Duration::from_millis(60);
+const GATE_LEAD: Duration = Duration::from_millis(100);
 
 /// Makes one pass of a rolling update.
-pub(super) async fn roll(pass: &Pass<'_>, wanted: &BTreeSet<i32>) -> Result<Option<Duration>, Failure> {
+pub(super) async fn roll(
+    pass: &Pass<'_>,
+    wanted: &BTreeSet<i32>,
+    walked: &mut usize,
+) -> Result<Option<Duration>, Failure> {
     let rolling = &pass.set["spec"]["updateStrategy"]["rollingUpdate"];
     if rolling["paused"] == true {
         return Ok(None);
@@ -87,6 +91,7 @@ pub(super) async fn roll(pass: &Pass<'_>, wanted: &BTreeSet<i32>) -> Result<Opti
         if unavailable.len() >= limit && !unavailable.contains(&ordinal) {
             return Ok(soonest);
         }
+        *walked += usize::from(revision(pod) == pass.revisions.current_name());
         match in_place(pass, pod).await? {
             InPlace::Working(wait) => soonest = sooner(soonest, wait),
             InPlace::Impossible => pass.delete(pod).await?,
@@ -96,23 +101,43 @@ pub(super) async fn roll(pass: &Pass<'_>, wanted: &BTreeSet<i32>) -> Result<Opti
     Ok(soonest)
 }
 
+/// Under OnDelete: takes pods into service whose preNormal hook is fulfilled.
+pub(super) async fn take_into_service(pass: &Pass<'_>) -> Result<(), Failure> {
+    for pod in pass.pods.iter().filter(|pod| !object::terminating(pod)) {
+        if lifecycle::state(pod) == "PreparingNormal" {
+            refresh_lifecycle(pass, pod).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Moves a pod's lifecycle on; returns whether it moved.
 async fn refresh_lifecycle(pass: &Pass<'_>, pod: &Value) -> Result<bool, Failure> {
     let hooks = &pass.set["spec"]["lifecycle"];
-    let next = match lifecycle::state(pod) {
-        "PreparingNormal" if lifecycle::all_hooked(&hooks["preNormal"], pod) => "Normal",
-        "Updating" if completed(pod) => {
-            if lifecycle::all_hooked(&hooks["inPlaceUpdate"], pod) {
-                "Normal"
-            } else {
-                "Updated"
+    let next =
+        match lifecycle::state(pod) {
+            "PreparingNormal" if lifecycle::all_hooked(&hooks["preNormal"], pod) => "Normal",
+            "Updating" if completed(pod) && served(pass, pod) => {
+                if lifecycle::all_hooked(&hooks["inPlaceUpdate"], pod) { "Normal" } else { "Updated" }
             }
-        }
-        "Updated" if lifecycle::all_hooked(&hooks["inPlaceUpdate"], pod) => "Normal",
-        _ => return Ok(false),
-    };
+            "Updated" if lifecycle::all_hooked(&hooks["inPlaceUpdate"], pod) => "Normal",
+            _ => return Ok(false),
+        };
     set_lifecycle(pass, pod, next).await?;
     Ok(true)
+}
+
+/// Returns whether a pod that was changed in place serves again, or had a second to do so.
+fn served(pass: &Pass<'_>, pod: &Value) -> bool {
+    let since = |kind: &str, status: &str| {
+        let found = condition(pod, kind).filter(|found| found["status"] == status)?;
+        found["lastTransitionTime"].as_str()?.parse::<Timestamp>().ok()
+    };
+    let gated = condition(pod, IN_PLACE_READY).is_some();
+    let opened = since(IN_PLACE_READY, "True");
+    !gated
+        || (opened.is_some() && since("Ready", "True").is_some())
+        || opened.is_some_and(|opened| pass.hub.clock.now().duration_since(opened).as_secs() > 1)
 }
 
 async fn set_lifecycle(pass: &Pass<'_>, pod: &Value, state: &str) -> Result<(), Failure> {
@@ -122,7 +147,8 @@ async fn set_lifecycle(pass: &Pass<'_>, pod: &Value, state: &str) -> Result<(), 
     Ok(())
 }
 
-/// Returns whether the last change in place is over: each changed container runs another image than before.
+/// Returns whether the last change in place is over: each changed container runs another image than before, or the
+/// one that its spec names.
 fn completed(pod: &Value) -> bool {
     let annotations = &pod["metadata"]["annotations"];
     if annotations[IN_PLACE_GRACE].is_string() {
@@ -134,7 +160,10 @@ fn completed(pod: &Value) -> bool {
     let before = state["lastContainerStatuses"].as_object().into_iter().flatten();
     before.into_iter().all(|(name, last)| {
         let now = statuses.and_then(|all| all.iter().find(|status| status["name"] == name.as_str()));
-        now.is_some_and(|now| now["imageID"] != last["imageID"])
+        let containers = pod["spec"]["containers"].as_array();
+        let spec = containers.and_then(|all| all.iter().find(|container| container["name"] == name.as_str()));
+        // An image that was put back meanwhile needs no restart.
+        now.is_some_and(|now| now["imageID"] != last["imageID"] || spec.is_some_and(|s| s["image"] == now["image"]))
     })
 }
 

@@ -92,6 +92,9 @@ fn update_strategy(source: &Value) -> Value {
     let mut strategy = json!({"type": updates::workload_type(source)});
     if let Some(rolling) = source["rollingUpdate"].as_object() {
         let mut rolling = rolling.clone();
+        if rolling.get("paused") == Some(&Value::Bool(false)) {
+            rolling.remove("paused");
+        }
         rolling.insert(
             "unorderedUpdate".into(),
             json!({"priorityStrategy": {"orderPriority": [{"orderedKey": names::GS_UPDATE_PRIORITY}]}}),

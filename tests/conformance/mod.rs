@@ -1,0 +1,3 @@
+//! Recordings of real servers, played against the embedded cluster.
+
+mod okg;
