@@ -15,6 +15,10 @@ use crate::sandbox::status::Status;
 
 /// How long a write is under way.
 const TRANSIT: Duration = Duration::from_millis(1);
+/// How much longer a write is under way that webhooks judge: a workload, a new pod.
+const JUDGED: Duration = Duration::from_millis(4);
+
+const WORKLOADS: &str = "statefulsets.apps.kruise.io";
 
 /// Requests that a controller may send, per kind of object.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -67,12 +71,18 @@ impl Client {
     /// Creates an object.
     pub async fn create(&self, resource: &str, body: Value) -> Result<Object, Status> {
         self.turn(resource).await;
+        if [WORKLOADS, "pods"].contains(&resource) {
+            tokio::time::sleep(JUDGED).await;
+        }
         self.api.create(&self.actor, resource, body)
     }
 
     /// Replaces an object or a subresource of it.
     pub async fn replace(&self, resource: &str, subresource: &str, body: Value) -> Result<Object, Status> {
         self.turn(resource).await;
+        if resource == WORKLOADS && subresource.is_empty() {
+            tokio::time::sleep(JUDGED).await;
+        }
         self.api.replace(&self.actor, resource, subresource, body)
     }
 

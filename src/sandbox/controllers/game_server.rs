@@ -14,7 +14,7 @@ use crate::okg::names;
 use crate::okg::network;
 use crate::okg::ops_state;
 use crate::okg::{int_or_string, state};
-use crate::sandbox::object::{self, Change, DeleteOptions, Object};
+use crate::sandbox::object::{self, Change, ChangeKind, DeleteOptions, Object};
 use crate::sandbox::status::Status;
 
 const GS: &str = "gameservers.game.kruise.io";
@@ -25,6 +25,9 @@ const NETWORK_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a network is waited for.
 const NETWORK_PATIENCE: Duration = Duration::from_secs(60);
 
+/// Between a change and the controller's noticing; the end of a pod is noticed at once.
+const NOTICE: Duration = Duration::from_millis(12);
+
 pub(super) struct GameServers(pub Arc<Hub>);
 
 impl Controller for GameServers {
@@ -32,7 +35,7 @@ impl Controller for GameServers {
     const WORKERS: usize = 10;
 
     fn latency(&self) -> Range<u64> {
-        12..25
+        1..4
     }
 
     fn wake(&self, change: &Change, queue: &Queue<Key>) {
@@ -40,10 +43,16 @@ impl Controller for GameServers {
         match &*change.resource {
             GS => {
                 let key = Key::new(object::namespace(object), object::name(object));
-                queue.add_after(key, self.0.world.label_lag);
+                queue.add_after(key, NOTICE + self.0.world.label_lag);
             }
             "pods" if object::label(object, names::OWNER_GSS).is_some() => {
-                queue.add(Key::new(object::namespace(object), object::name(object)));
+                let key = Key::new(object::namespace(object), object::name(object));
+                if change.kind == ChangeKind::Deleted {
+                    queue.add(key);
+                } else {
+                    self.announce_end(change);
+                    queue.add_after(key, NOTICE);
+                }
             }
             "nodes" => {
                 let conditions = |node: &Value| node["status"]["conditions"].clone();
@@ -83,6 +92,23 @@ impl Controller for GameServers {
 }
 
 impl GameServers {
+    /// Tells of a pod that has just failed or finished. The real controller decides by what it saw, and finds the
+    /// pod gone when it writes the label.
+    fn announce_end(&self, change: &Change) {
+        let (pod, Some(previous)) = (&change.object, &change.previous) else { return };
+        let (before, now) = (state::current_state(previous), state::current_state(pod));
+        if before == now || !["Failed", "Succeeded"].contains(&object::text_at(pod, &["status", "phase"])) {
+            return;
+        }
+        let Some(game_server) = self.0.api.get(GS, object::namespace(pod), object::name(pod)) else { return };
+        let label = object::label(pod, names::GS_STATE).unwrap_or_default();
+        if !label.is_empty() && label != now {
+            let kind = if now == "Crash" { "Warning" } else { "Normal" };
+            let message = format!("State turn from {label} to {now} ");
+            self.0.okg.event(COMPONENT, &game_server, kind, "GsStateChanged", &message);
+        }
+    }
+
     /// Makes the GameServer of a pod that has none.
     async fn create(&self, pod: &Value) -> Result<Option<Duration>, Status> {
         let hub = &self.0;
@@ -313,11 +339,13 @@ impl Pass<'_> {
                 Err(status) => return Err(status),
             }
         }
-        let judged = game_server_conditions::judge(self.hub, &self.game_server, &self.pod, &self.now)?;
-        for (reason, message) in judged.warnings {
+        let mut warnings = Vec::new();
+        let conditions =
+            game_server_conditions::judge(self.hub, &self.game_server, &self.pod, &self.now, &mut warnings);
+        for (reason, message) in warnings {
             self.event("Warning", &reason, &message);
         }
-        self.report(outcome.conditions, judged.conditions).await
+        self.report(outcome.conditions, conditions?).await
     }
 
     async fn report(&mut self, qualities: Option<Vec<Value>>, conditions: Vec<Value>) -> Result<(), Status> {

@@ -35,25 +35,17 @@ impl Trouble {
     }
 }
 
-/// What is to be said of a GameServer.
-pub struct Judgement {
-    /// Its conditions.
-    pub conditions: Vec<Value>,
-    /// Troubles that are new: reason and message of a warning each.
-    pub warnings: Vec<(String, String)>,
-}
-
-/// Judges the pod, node and volumes of a GameServer.
-pub fn judge(hub: &Hub, game_server: &Value, pod: &Value, now: &str) -> Result<Judgement, Status> {
-    let mut found = vec![("PodNormal", pod_trouble(pod))];
-    let node = object::text_at(pod, &["spec", "nodeName"]);
-    if !node.is_empty() {
-        let node = hub.api.get("nodes", "", node).ok_or_else(|| Status::not_found("nodes", node))?;
-        found.push(("NodeNormal", node_trouble(&node)));
-    }
-    found.push(("PersistentVolumeNormal", volume_trouble(hub, pod)));
-    let (mut conditions, mut warnings) = (Vec::new(), Vec::new());
-    for (kind, trouble) in found {
+/// Returns the conditions of a GameServer, and adds to `warnings` reason and message of each trouble that is new.
+///
+/// A node that does not exist ends the judgement with an error, after the pod was judged.
+pub fn judge(
+    hub: &Hub,
+    game_server: &Value,
+    pod: &Value,
+    now: &str,
+    warnings: &mut Vec<(String, String)>,
+) -> Result<Vec<Value>, Status> {
+    let mut judge = |kind: &str, trouble: Trouble| {
         let well = trouble == Trouble::default();
         let mut next = json!({"type": kind, "status": if well { "True" } else { "False" }});
         if !well {
@@ -66,9 +58,16 @@ pub fn judge(hub: &Hub, game_server: &Value, pod: &Value, now: &str) -> Result<J
         if !same && !well {
             warnings.push((trouble.reason, trouble.message));
         }
-        conditions.push(next);
+        next
+    };
+    let mut conditions = vec![judge("PodNormal", pod_trouble(pod))];
+    let node = object::text_at(pod, &["spec", "nodeName"]);
+    if !node.is_empty() {
+        let node = hub.api.get("nodes", "", node).ok_or_else(|| Status::not_found("nodes", node))?;
+        conditions.push(judge("NodeNormal", node_trouble(&node)));
     }
-    Ok(Judgement { conditions, warnings })
+    conditions.push(judge("PersistentVolumeNormal", volume_trouble(hub, pod)));
+    Ok(conditions)
 }
 
 fn pod_trouble(pod: &Value) -> Trouble {

@@ -32,7 +32,7 @@ impl Controller for GameServerSets {
     const WORKERS: usize = 10;
 
     fn latency(&self) -> Range<u64> {
-        1..4
+        1..3
     }
 
     fn wake(&self, change: &Change, queue: &Queue<Key>) {
@@ -80,7 +80,7 @@ impl Controller for GameServerSets {
             return Err(Status::internal("invalid memory address or nil pointer dereference"));
         }
         let pods = hub.cache.rooms(&key.namespace, &key.name);
-        tokio::time::sleep(PER_POD * u32::try_from(pods.len()).unwrap_or(u32::MAX)).await;
+        super::take(PER_POD, pods.len()).await;
         let rooms: Vec<ScalePod> = pods.iter().filter_map(|pod| ScalePod::read(pod)).collect();
         if pass.kill(&asts, &rooms).await? || pass.scale(&asts, &rooms).await? || pass.update(&asts).await? {
             return Ok(None);
@@ -236,7 +236,7 @@ impl Pass<'_> {
         let waiting = labelled(ops_state::WAIT_TO_BE_DELETED);
         status.insert("maintainingReplicas".into(), count(&labelled(ops_state::MAINTAINING)).into());
         status.insert("waitToBeDeletedReplicas".into(), count(&waiting).into());
-        let preparing = |pod: &Value| object::label(pod, names::LIFECYCLE_STATE) == Some("PreparingDelete");
+        let preparing = |pod: &Value| object::label(pod, names::GS_STATE) == Some("PreDelete");
         status.insert("preDeleteReplicas".into(), count(&preparing).into());
         status.insert("observedGeneration".into(), self.set["metadata"]["generation"].clone());
         let selector = &asts["status"]["labelSelector"];

@@ -15,6 +15,9 @@ use crate::sandbox::status::Status;
 const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
 
+/// Between the end of an owner and the look at its dependents.
+const AFTER_OWNER: Duration = Duration::from_millis(10);
+
 pub(super) struct Collector(pub Arc<Hub>);
 
 impl Controller for Collector {
@@ -31,7 +34,7 @@ impl Controller for Collector {
         match change.kind {
             ChangeKind::Deleted => {
                 for (resource, namespace, name) in self.0.cache.dependents(object::meta(object, "uid")) {
-                    queue.add(key(&resource, &namespace, &name));
+                    queue.add_after(key(&resource, &namespace, &name), AFTER_OWNER);
                 }
                 for owner in object["metadata"]["ownerReferences"].as_array().into_iter().flatten() {
                     if owner["blockOwnerDeletion"] == true
@@ -45,7 +48,12 @@ impl Controller for Collector {
             ChangeKind::Added if owned => queue.add(key_of(&change.resource, object)),
             _ => {}
         }
-        if object::terminating(object) && (waits(object, FOREGROUND) || waits(object, ORPHAN)) {
+        // Only the beginning of a deletion counts; later writes of the owner do not make the collector look again.
+        let begins = |finalizer: &str| {
+            let leaving = |object: &Value| object::terminating(object) && waits(object, finalizer);
+            leaving(object) && !change.previous.as_ref().is_some_and(|previous| leaving(previous))
+        };
+        if begins(FOREGROUND) || begins(ORPHAN) {
             queue.add(key_of(&change.resource, object));
         }
     }

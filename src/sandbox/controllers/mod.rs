@@ -156,6 +156,14 @@ impl Controllers {
     }
 }
 
+/// Lets a pass over many objects take its time; what takes less than a millisecond takes none.
+async fn take(each: Duration, count: usize) {
+    let whole = each * u32::try_from(count).unwrap_or(u32::MAX);
+    if whole >= Duration::from_millis(1) {
+        tokio::time::sleep(whole).await;
+    }
+}
+
 /// Follows the cluster's changes and tells everybody whom they concern.
 async fn watch_all(hub: Arc<Hub>, routes: Vec<Route>) {
     let mut seen = 0;

@@ -36,6 +36,11 @@ impl Revisions {
                 revision["revision"] = next.into();
                 hub.kruise.replace(REVISIONS, "", revision).await?
             }
+            // The revisions of a set that is going are not made anew.
+            None if object::terminating(set) => all.last().cloned().unwrap_or_else(|| {
+                let name = set["status"]["updateRevision"].clone();
+                Object::new(json!({"metadata": {"name": name, "namespace": object::namespace(set)}, "data": data}))
+            }),
             None => create(hub, set, data, next).await?,
         };
         let wanted = set["status"]["currentRevision"].as_str().unwrap_or_default();

@@ -27,9 +27,6 @@ pub(super) const COMPONENT: &str = "statefulset-controller";
 /// A pass takes so much longer for each pod of the set.
 const PER_POD: Duration = Duration::from_micros(50);
 
-/// Between a pod's end and the controller's noticing.
-const FAILED_POD: Duration = Duration::from_millis(40);
-
 pub(super) struct StatefulSets(pub Arc<Hub>);
 
 impl Controller for StatefulSets {
@@ -37,7 +34,7 @@ impl Controller for StatefulSets {
     const WORKERS: usize = 5;
 
     fn latency(&self) -> Range<u64> {
-        3..9
+        3..6
     }
 
     fn wake(&self, change: &Change, queue: &Queue<Key>) {
@@ -65,7 +62,7 @@ impl Controller for StatefulSets {
         let mut pods: Vec<Object> = hub.cache.owned(object::meta(&set, "uid"), "pods");
         pods.retain(|pod| names::ordinal(object::name(pod)).is_some());
         pods.sort_by_key(|pod| names::ordinal(object::name(pod)));
-        tokio::time::sleep(PER_POD * u32::try_from(pods.len()).unwrap_or(u32::MAX)).await;
+        super::take(PER_POD, pods.len()).await;
         let revisions = Revisions::sync(hub, &set).await?;
         let pass = Pass { hub, set: &set, revisions: &revisions, pods: &pods };
         let mut walked = 0;
@@ -187,7 +184,6 @@ impl Pass<'_> {
                 Some(pod) if object::terminating(pod) => true,
                 Some(pod) if finished(pod) => {
                     // The pod is gone at the next pass, which makes it anew.
-                    tokio::time::sleep(FAILED_POD).await;
                     self.delete(pod).await?;
                     true
                 }

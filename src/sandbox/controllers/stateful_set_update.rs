@@ -91,9 +91,11 @@ pub(super) async fn roll(
         if unavailable.len() >= limit && !unavailable.contains(&ordinal) {
             return Ok(soonest);
         }
-        *walked += usize::from(revision(pod) == pass.revisions.current_name());
         match in_place(pass, pod).await? {
-            InPlace::Working(wait) => soonest = sooner(soonest, wait),
+            InPlace::Working(wait) => {
+                *walked += usize::from(revision(pod) == pass.revisions.current_name());
+                soonest = sooner(soonest, wait);
+            }
             InPlace::Impossible => pass.delete(pod).await?,
         }
         unavailable.insert(ordinal);

@@ -105,6 +105,11 @@ impl Seen {
             other => other,
         };
         let message = tokens.in_text(&text(&event["message"])).replace(namespace, "NS");
+        let message =
+            match message.split_once("waited ").and_then(|(start, rest)| Some((start, rest.split_once(',')?.1))) {
+                Some((start, end)) => format!("{start}waited <t>,{end}"),
+                None => message,
+            };
         let line = format!("{} {} {message}", text(&event["type"]), text(&event["reason"]));
         let lines = self.events.entry(format!("{kind}/{}", text(&about["name"]))).or_default();
         if !lines.contains(&line) {
