@@ -1,6 +1,7 @@
 //! What `check` says, with records of its own.
 
 mod bindings;
+mod fuzz;
 mod rules;
 
 use okgscript::bindings::binding::{Binding, key, param};
