@@ -9,3 +9,4 @@ mod list;
 mod new;
 mod rbac;
 mod repl;
+mod usage;
