@@ -33,6 +33,22 @@ pub const DRAIN: &str = "okgscript.io/drain";
 /// How holds begin: a value private to a run, which OKG ranks as None and no matchmaker takes.
 pub const HOLD: &str = "Draining-";
 
+/// What every drain rests on.
+const ALWAYS: &[&str] = &[
+    "whoever plays or is sent to a room has a GameServer that is not None",
+    "no matchmaker writes later after it has read than the grace",
+    "nobody else writes over a hold or a mark",
+];
+
+/// What a mark rests on beside that.
+const MARK: &[&str] = &[
+    "whoever lowers replicas never does so while the set is unsettled",
+    "no pod of the set crashes or is evicted between its mark and its end",
+];
+
+/// What a retirement rests on beside that.
+const RETIRE: &[&str] = &["no retired room is recreated in the instant between the last look and the patch"];
+
 /// How often a retirement is judged anew after somebody else's write to the set.
 const REPEATS: u32 = 5;
 
@@ -238,6 +254,7 @@ fn gs_hold(ctx: NativeCallContext, rooms: Dynamic) -> ScriptResult<Outcome> {
             guard::skip(&host, &mut outcome, gs.room.name(), &state);
         }
     }
+    host.ledger().rest_on(ALWAYS);
     let hold = guard::Hold { value: hold_value(&host), run: host.run.clone(), at: host.now().to_string() };
     outcome.extend(guard::write(&host, idle, &Field::Hold(hold), guard::AT_ONCE)?);
     Ok(outcome)
@@ -340,7 +357,7 @@ fn gs_held(ctx: &NativeCallContext, gss: &str, opts: &Map) -> ScriptResult<GameS
             let held = seen.rooms.into_iter().filter(|room| room.server.ops_state() == hold);
             Some(Sorted { shown: held.collect(), ..Sorted::default() })
         }
-        Ended::TimedOut => None,
+        Ended::TimedOut(_) => None,
     };
     let Some(sorted) = sorted else {
         let lagging = lagging.into_inner();
@@ -386,6 +403,7 @@ fn gs_mark_held(ctx: NativeCallContext, rooms: Dynamic) -> ScriptResult<Outcome>
     let host = host(&ctx)?;
     let rooms = rooms_of(&host, "gs_mark_held", &rooms)?;
     let hold = hold_value(&host);
+    host.ledger().rest_on(MARK);
     let (held, other): (Vec<_>, Vec<_>) = rooms.into_iter().partition(|gs| gs.room.server.ops_state() == hold);
     let mut outcome =
         guard::write(&host, held, &Field::OpsState(ops_state::WAIT_TO_BE_DELETED.into()), guard::AT_ONCE)?;
@@ -442,6 +460,7 @@ fn gss_retire(ctx: NativeCallContext, gss: &str, rooms: Dynamic) -> ScriptResult
         return Ok(Outcome::default());
     }
     host.hold(gss)?;
+    host.ledger().rest_on(RETIRE);
     let wanted: BTreeSet<String> = rooms.iter().map(|gs| gs.room.name().to_owned()).collect();
     let hold = hold_value(&host);
     let cluster = host.cluster()?;
@@ -624,7 +643,7 @@ fn taken_in(host: &Host, gss: &str) -> ScriptResult<()> {
     let wait = Wait { host, what: "OKG to see the set".into(), timeout, stable_for: Duration::ZERO, every: None };
     let seen =
         wait.run(|| Ok(if read_view(host, gss)?.versions_known() { Seen::Holds(()) } else { Seen::NotYet }), |_| {})?;
-    if matches!(seen, Ended::TimedOut) {
+    if matches!(seen, Ended::TimedOut(_)) {
         host.show(Event::Warning { text: format!("OKG has not seen the present state of {gss} after 15s") });
     }
     Ok(())

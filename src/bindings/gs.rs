@@ -18,6 +18,13 @@ use crate::okg::game_server::Room;
 use crate::okg::{names, ops_state};
 use crate::script::throw;
 
+/// What a mark without hold and grace rests on.
+const PLAIN_MARK: &[&str] = &[
+    "whoever plays or is sent to a room has a GameServer that is not None",
+    "every matchmaker tests opsState in the write that allocates: a blind one may send players to a marked room",
+    "whoever lowers replicas never does so while the set is unsettled",
+];
+
 /// Rights of functions that read a set with its rooms.
 pub mod reading {
     use super::super::binding::{Rule, rule};
@@ -369,6 +376,9 @@ fn gs_set_ops_state(ctx: &NativeCallContext, rooms: &Dynamic, state: &str, opts:
     let (spared, rooms): (Vec<_>, Vec<_>) = rooms
         .into_iter()
         .partition(|gs| spares_players && !allow && gs.room.server.ops_state() == ops_state::ALLOCATED);
+    if spares_players && !rooms.is_empty() {
+        host.ledger().rest_on(PLAIN_MARK);
+    }
     let mut outcome = guard::write(&host, rooms, &guard::Field::OpsState(state.to_owned()), limit)?;
     for gs in spared {
         guard::skip(&host, &mut outcome, gs.room.name(), "Allocated: players are in it");

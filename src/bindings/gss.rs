@@ -419,7 +419,7 @@ fn taken_over(
     match result {
         Ended::Held(set) => return Ok(value_of(host, set)),
         Ended::Assumed => return Ok(value_of(host, read_set(host, name)?)),
-        Ended::TimedOut => {}
+        Ended::TimedOut(_) => {}
     }
     let namespace = cluster.namespace();
     let what = format!("OKG did not take the image of `{namespace}/{name}` over within {}", duration::exact(timeout));

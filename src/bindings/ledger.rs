@@ -20,6 +20,9 @@ pub struct Ledger {
     pub failed: Vec<Remark>,
     /// Other objects that were written: `patched ConfigMap prod/x`.
     pub others: Vec<String>,
+    /// What the promise that no player is thrown out rested on in this run, and which race stayed open.
+    #[serde(rename = "restedOn", skip_serializing_if = "Vec::is_empty")]
+    pub rested_on: Vec<&'static str>,
     /// What a plan takes for granted: waits that succeed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub assumptions: Vec<String>,
@@ -121,6 +124,15 @@ impl Ledger {
                 from: from.to_owned(),
                 to: to.to_owned(),
             }),
+        }
+    }
+
+    /// Notes assumptions under which no player is thrown out.
+    pub fn rest_on(&mut self, assumptions: &[&'static str]) {
+        for assumption in assumptions {
+            if !self.rested_on.contains(assumption) {
+                self.rested_on.push(assumption);
+            }
         }
     }
 

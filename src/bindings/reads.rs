@@ -136,6 +136,19 @@ impl Reads {
         Ok(())
     }
 
+    /// Returns since when the server cannot be watched, and why; nothing while all is well.
+    pub async fn trouble(&self) -> Vec<String> {
+        let inner = self.inner.lock().await;
+        let all = (inner.sets.values().map(Collection::trouble))
+            .chain(inner.workloads.values().map(Collection::trouble))
+            .chain(inner.servers.values().map(Collection::trouble))
+            .chain(inner.pods.values().map(Collection::trouble));
+        let mut told: Vec<String> =
+            all.flatten().map(|(since, error)| format!("not watched since {since:.0}: {error}")).collect();
+        told.dedup();
+        told
+    }
+
     /// Lists every collection anew. A watch can be silent; a success is reported only on a fresh list.
     pub async fn refresh(&self) -> Result<(), Diagnostic> {
         let mut lists: Vec<BoxFuture<'static, Result<(), Diagnostic>>> = Vec::new();

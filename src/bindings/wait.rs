@@ -22,6 +22,10 @@ use crate::script::{diagnose, duration, is_interrupt, kind_of, throw};
 /// How often a condition that reads nothing watchable is evaluated.
 const EVERY: Duration = Duration::from_secs(2);
 
+/// How often a condition is evaluated although nothing that it reads has changed: it may read the time as well. That
+/// costs no request.
+const ANYWAY: Duration = Duration::from_secs(10);
+
 /// How long after an error that may pass a condition is evaluated again.
 const AFTER_ERROR: Duration = Duration::from_secs(1);
 
@@ -188,8 +192,8 @@ pub struct Wait<'a> {
 pub enum Ended<T> {
     /// The condition held.
     Held(T),
-    /// The time is over.
-    TimedOut,
+    /// The time is over; what kept the server from being watched, if anything did.
+    TimedOut(Vec<String>),
     /// A plan takes it for granted.
     Assumed,
 }
@@ -251,14 +255,15 @@ impl Wait<'_> {
             let now = host.now();
             show(now.duration_since(begun).as_secs_f64());
             if now >= deadline {
-                break Ended::TimedOut;
+                let watched = reads.clone();
+                break Ended::TimedOut(host.call(async move { Ok(watched.trouble().await) })?);
             }
             let left = Duration::try_from(deadline.duration_since(now)).unwrap_or_default();
             let waiting = reads.clone();
             host.call(async move {
                 let pause = match pause {
                     Some(pause) => pause,
-                    None if waiting.any().await => left,
+                    None if waiting.any().await => ANYWAY,
                     None => EVERY,
                 };
                 tokio::select! {
@@ -329,18 +334,17 @@ fn wait_until(ctx: NativeCallContext, opts: Map, condition: FnPtr) -> ScriptResu
             host.show(Event::Waiting { text: wait.what.clone(), have: None, want: None, slowest: None, seconds });
         },
     )?;
-    let timed_out = || {
+    let timed_out = |trouble: Vec<String>| {
         let what = format!("{} did not hold within {}", wait.what, duration::exact(wait.timeout));
-        throw(
-            Diagnostic::new(Kind::Timeout, what)
-                .why(format!("it was evaluated {evaluations} times and gave `{last}` last"))
-                .help("raise `timeout`, or look at what the condition reads"),
-        )
+        let diagnostic = Diagnostic::new(Kind::Timeout, what)
+            .why(format!("it was evaluated {evaluations} times and gave `{last}` last"))
+            .help("raise `timeout`, or look at what the condition reads");
+        throw(trouble.into_iter().fold(diagnostic, Diagnostic::why))
     };
     match result {
         Ended::Held(value) => Ok(value),
         Ended::Assumed => Ok(Dynamic::TRUE),
-        Ended::TimedOut => Err(timed_out()),
+        Ended::TimedOut(trouble) => Err(timed_out(trouble)),
     }
 }
 
@@ -404,11 +408,11 @@ fn gs_wait(
             });
         },
     )?;
-    match result {
+    let trouble = match result {
         Ended::Held(found) => return Ok(found),
         Ended::Assumed => return Ok(game_servers(&host, gss, Vec::new())),
-        Ended::TimedOut => {}
-    }
+        Ended::TimedOut(trouble) => trouble,
+    };
     let namespace = host.cluster()?.namespace().to_owned();
     let what = format!(
         "{} of {wanted} rooms of `{namespace}/{gss}` matched {} after {}",
@@ -416,7 +420,7 @@ fn gs_wait(
         filter.text(),
         duration::exact(wait.timeout)
     );
-    let mut diagnostic = Diagnostic::new(Kind::Timeout, what);
+    let mut diagnostic = trouble.into_iter().fold(Diagnostic::new(Kind::Timeout, what), Diagnostic::why);
     let now = host.now();
     let lacks = lacks.into_inner();
     for (name, lack) in lacks.iter().take(20) {

@@ -131,6 +131,9 @@ impl Receipt {
         for remark in &self.ledger.skipped {
             out(&format!("skipped: {}: {}", remark.name, remark.reason));
         }
+        if !self.ledger.rested_on.is_empty() {
+            out(&format!("No player is thrown out by this run as long as {}.", self.ledger.rested_on.join("; ")));
+        }
         if let Some(back) = &self.way_back {
             out(&format!("To go back: {back}"));
         }
