@@ -12,6 +12,7 @@ pub fn kinds() -> Vec<Kind> {
         Kind::declared(APPS, &["v1beta1", "v1alpha1"], "statefulsets", "StatefulSet", &["sts", "asts"]),
         Kind::declared(APPS, &["v1alpha1"], "podprobemarkers", "PodProbeMarker", &[]),
         Kind::declared(APPS, &["v1alpha1"], "nodepodprobes", "NodePodProbe", &[]),
+        Kind::declared("keda.sh", &["v1alpha1"], "scaledobjects", "ScaledObject", &["so"]),
     ];
     for kind in &mut kinds {
         kind.namespaced = kind.plural != "nodepodprobes";

@@ -4,12 +4,15 @@
 //! must not know scripts, bindings or the client side.
 
 pub mod api;
+pub mod autoscaler;
 mod builtin_crds;
 mod controllers;
+mod history;
 pub mod kinds;
 mod names;
 pub mod object;
 mod patch;
+pub mod players;
 pub mod routes;
 mod rules;
 pub mod scaler;
@@ -28,8 +31,10 @@ use axum::Router;
 use serde_json::{Value, json};
 
 use self::api::Api;
+use self::autoscaler::Autoscaler;
 use self::controllers::Controllers;
 use self::object::Actor;
+use self::players::Players;
 use self::routes::HttpOptions;
 use self::scenario::Scenario;
 use self::webhooks::Webhooks;
@@ -66,62 +71,58 @@ impl Default for Options {
 pub struct Sandbox {
     api: Api,
     http: HttpOptions,
-    controllers: Option<Controllers>,
     params: BTreeMap<String, Value>,
+    controllers: Option<Controllers>,
+    _autoscaler: Option<Autoscaler>,
+    _players: Players,
 }
 
 impl Sandbox {
-    /// Starts a cluster and lets it settle. Call inside the runtime that `clock` belongs to.
+    /// Starts a cluster; a scenario that settles has come to rest when this returns. Call inside the runtime that
+    /// `clock` belongs to.
     pub async fn start(options: &Options, clock: Clock) -> Result<Sandbox, Diagnostic> {
-        let scenario = match &options.scenario {
-            Some((name, _)) if scenario::is_built_in(name) => Scenario::built_in(name, options.seed)
-                .ok_or_else(|| Diagnostic::new(Kind::Internal, "the built-in scenario is missing"))??,
-            Some((name, text)) => Scenario::parse(name, text)?,
-            None => Scenario::built_in("minecraft", options.seed)
-                .ok_or_else(|| Diagnostic::new(Kind::Internal, "the built-in scenario is missing"))??,
-        };
+        let scenario = Scenario::of(options)?;
         let api = Api::new(clock, options.seed);
+        autoscaler::define(&api)?;
         let http = HttpOptions { token: options.token.clone() };
-        let mut sandbox = Sandbox { api, http, controllers: None, params: scenario.params.clone() };
-        if options.controllers {
-            let world = scenario.world(options.seed).faster(options.speed);
-            sandbox.api.set_webhooks(Webhooks::new());
-            sandbox.controllers = Some(Controllers::start(&sandbox.api, clock, world));
+        let params = scenario.params.clone();
+        let mut sandbox =
+            Sandbox { api, http, params, controllers: None, _autoscaler: None, _players: Players::default() };
+        let api = &sandbox.api;
+        if !options.controllers {
+            if !options.empty {
+                declare(api, &scenario, false)?;
+            }
+            return Ok(sandbox);
         }
-        sandbox.load(&scenario, options)?;
+        let world = scenario.world(options.seed).faster(options.speed);
+        api.set_webhooks(Webhooks::new());
+        let past = if scenario.settle && !options.empty {
+            Some(history::play(&scenario, options.seed, clock.now())?)
+        } else {
+            None
+        };
+        let played = past.is_some();
+        if let Some(past) = past {
+            past.take_over(api);
+        }
+        sandbox.controllers = Some(Controllers::start(api, clock, world.clone()));
+        if options.empty {
+            declare(api, &Scenario { objects: Vec::new(), ..scenario.clone() }, true)?;
+        } else if !played {
+            declare(api, &scenario, true)?;
+        }
+        let settings = autoscaler::Settings { speed: options.speed, ..scenario.autoscaler };
+        sandbox._autoscaler = Some(autoscaler::start(api, clock, &world, settings));
+        if played {
+            sandbox._players = Players::start(api, &scenario, options.speed);
+        }
         Ok(sandbox)
-    }
-
-    fn load(&self, scenario: &Scenario, options: &Options) -> Result<(), Diagnostic> {
-        let actor = Actor::controller("okgscript-scenario");
-        if options.controllers {
-            for name in &scenario.nodes {
-                self.create(&actor, "nodes", node(name))?;
-            }
-        }
-        if !options.empty {
-            for (resource, object) in &scenario.objects {
-                self.create(&actor, resource, object.clone())?;
-            }
-        }
-        Ok(())
     }
 
     /// Creates the objects of a file of Kubernetes YAML.
     pub fn load_yaml(&self, name: &str, text: &str) -> Result<(), Diagnostic> {
-        let actor = Actor::controller("okgscript-scenario");
-        for (resource, object) in &Scenario::parse(name, text)?.objects {
-            self.create(&actor, resource, object.clone())?;
-        }
-        Ok(())
-    }
-
-    fn create(&self, actor: &Actor, resource: &str, object: Value) -> Result<(), Diagnostic> {
-        let name = object::name(&object).to_owned();
-        self.api.create(actor, resource, object).map(|_| ()).map_err(|status| {
-            Diagnostic::new(Kind::Invalid, format!("the scenario's `{resource}/{name}` was refused"))
-                .why(status.message)
-        })
+        declare(&self.api, &Scenario::parse(name, text)?, false)
     }
 
     /// Returns the cluster's API.
@@ -145,6 +146,33 @@ impl Sandbox {
             controllers.set_okg_running(running);
         }
     }
+}
+
+/// Creates what a scenario lists.
+fn declare(api: &Api, scenario: &Scenario, nodes: bool) -> Result<(), Diagnostic> {
+    let actor = Actor::controller("okgscript-scenario");
+    if nodes {
+        for name in &scenario.nodes {
+            create(api, &actor, "nodes", node(name))?;
+        }
+    }
+    for object in &scenario.objects {
+        let text = |key: &str| object[key].as_str().unwrap_or_default();
+        let (version, kind) = (text("apiVersion"), text("kind"));
+        let resource = api.resource_of(version, kind).ok_or_else(|| {
+            Diagnostic::new(Kind::Invalid, format!("the embedded cluster serves no `{kind}` of `{version}`"))
+                .help("declare it first, by a CustomResourceDefinition")
+        })?;
+        create(api, &actor, &resource, object.clone())?;
+    }
+    Ok(())
+}
+
+fn create(api: &Api, actor: &Actor, resource: &str, object: Value) -> Result<(), Diagnostic> {
+    let name = object::name(&object).to_owned();
+    api.create(actor, resource, object).map(|_| ()).map_err(|status| {
+        Diagnostic::new(Kind::Invalid, format!("the scenario's `{resource}/{name}` was refused")).why(status.message)
+    })
 }
 
 fn node(name: &str) -> Value {

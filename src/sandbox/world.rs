@@ -86,6 +86,11 @@ impl World {
         self
     }
 
+    /// Returns the longest of its delays.
+    pub fn slowest(&self) -> Duration {
+        [self.start.1, self.restart, self.end, self.network, self.label_lag].into_iter().max().unwrap_or_default()
+    }
+
     /// Returns how long the pod with this uid takes to start.
     pub fn start_time(&self, uid: &str) -> Duration {
         let (least, most) = self.start;
