@@ -7,7 +7,9 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::bindings;
 use crate::bindings::host::{Host, HostRef, Parts};
+use crate::bindings::record::Record;
 use crate::bindings::stage::Event;
+use crate::bindings::steps;
 use crate::check;
 use crate::diagnostic::{Diagnostic, Kind};
 use crate::script::{
@@ -107,6 +109,7 @@ impl Session {
     pub fn run(&self, script: &Script) -> Result<Dynamic, Diagnostic> {
         let mut scope = Scope::new();
         let engine = &self.desk.engine;
+        steps::Scope::reset();
         let result = contain(|| engine.eval_ast_with_scope::<Dynamic>(&mut scope, &script.ast));
         let result = self.told(result, script);
         self.close(script, result.as_ref().err());
@@ -154,15 +157,18 @@ impl Session {
             return;
         }
         self.desk.interrupt.reset();
-        if let Some(failure) = failure {
-            let error = value::from_json(&failure.to_json());
-            for closure in closings.on_failure.iter().rev() {
-                self.call(script, "on_failure", closure, Some(&error));
+        let part = self.host.record.as_ref().map_or(1, Record::part);
+        steps::Scope::apart(format!("end{part}/"), || {
+            if let Some(failure) = failure {
+                let error = value::from_json(&failure.to_json());
+                for closure in closings.on_failure.iter().rev() {
+                    self.call(script, "on_failure", closure, Some(&error));
+                }
             }
-        }
-        for closure in closings.finally.iter().rev() {
-            self.call(script, "finally", closure, None);
-        }
+            for closure in closings.finally.iter().rev() {
+                self.call(script, "finally", closure, None);
+            }
+        });
     }
 
     fn call(&self, script: &Script, name: &str, closure: &FnPtr, error: Option<&Dynamic>) {

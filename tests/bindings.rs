@@ -58,6 +58,7 @@ fn on_minecraft_with<T: Send>(
             stage: Arc::new(Kept::default()),
             params: BTreeMap::from([("rooms".to_owned(), 3.into())]),
             run: "test".to_owned(),
+            record: None,
             seed: 1,
             exclusive: true,
             plan: false,

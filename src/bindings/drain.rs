@@ -12,7 +12,7 @@ use super::binding::{Binding, Bindings, Key, key, param, rule};
 use super::gs::{game_servers, reading, rooms_of};
 use super::guard::{self, Field};
 use super::host::{Host, LOCK, ScriptResult, host};
-use super::ledger::{RETIRED, RoomChange};
+use super::ledger::{Note, RETIRED, RoomChange};
 use super::options::Options;
 use super::outcome::Outcome;
 use super::reads::{SetView, read_view, view};
@@ -254,7 +254,7 @@ fn gs_hold(ctx: NativeCallContext, rooms: Dynamic) -> ScriptResult<Outcome> {
             guard::skip(&host, &mut outcome, gs.room.name(), &state);
         }
     }
-    host.ledger().rest_on(ALWAYS);
+    host.note(Note::rests_on(ALWAYS));
     let hold = guard::Hold { value: hold_value(&host), run: host.run.clone(), at: host.now().to_string() };
     outcome.extend(guard::write(&host, idle, &Field::Hold(hold), guard::AT_ONCE)?);
     Ok(outcome)
@@ -391,7 +391,7 @@ fn release(host: &Arc<Host>, gss: &str, rooms: Vec<Room>, why: &str) -> ScriptRe
         let written = guard::write(host, values.rooms.to_vec(), &Field::OpsState(state), guard::AT_ONCE)?;
         if !why.is_empty() {
             for name in names.iter().filter(|name| written.changed.contains(name)) {
-                host.ledger().skip(name, why);
+                host.note(Note::skipped(name, why));
             }
         }
         outcome.extend(written);
@@ -403,7 +403,7 @@ fn gs_mark_held(ctx: NativeCallContext, rooms: Dynamic) -> ScriptResult<Outcome>
     let host = host(&ctx)?;
     let rooms = rooms_of(&host, "gs_mark_held", &rooms)?;
     let hold = hold_value(&host);
-    host.ledger().rest_on(MARK);
+    host.note(Note::rests_on(MARK));
     let (held, other): (Vec<_>, Vec<_>) = rooms.into_iter().partition(|gs| gs.room.server.ops_state() == hold);
     let mut outcome =
         guard::write(&host, held, &Field::OpsState(ops_state::WAIT_TO_BE_DELETED.into()), guard::AT_ONCE)?;
@@ -460,7 +460,7 @@ fn gss_retire(ctx: NativeCallContext, gss: &str, rooms: Dynamic) -> ScriptResult
         return Ok(Outcome::default());
     }
     host.hold(gss)?;
-    host.ledger().rest_on(RETIRE);
+    host.note(Note::rests_on(RETIRE));
     let wanted: BTreeSet<String> = rooms.iter().map(|gs| gs.room.name().to_owned()).collect();
     let hold = hold_value(&host);
     let cluster = host.cluster()?;
@@ -565,13 +565,11 @@ fn note_retired(
     after: &GameServerSet,
     outcome: &mut Outcome,
 ) {
-    let mut ledger = host.ledger();
-    ledger.replicas(gss, from, to);
+    host.note(Note::Replicas { set: gss.to_owned(), from, to });
     for room in held {
-        ledger.retire(room.name(), &room.server.metadata.uid, &after.metadata.resource_version);
+        host.note(Note::retired(room.name(), &room.server.metadata.uid, &after.metadata.resource_version));
         outcome.changed.push(room.name().to_owned());
     }
-    drop(ledger);
     host.show(Event::Note { text: format!("replicas {from} -> {to}, {} ids reserved", held.len()) });
 }
 
@@ -617,7 +615,7 @@ fn free(host: &Arc<Host>, gss: &str) -> ScriptResult<i64> {
         })?;
         match sent {
             Ok(_) => {
-                host.ledger().sets.entry(gss.to_owned()).or_default().freed.extend(&gone);
+                host.note(Note::Freed { set: gss.to_owned(), ids: gone.iter().copied().collect() });
                 taken_in(host, gss)?;
                 return Ok(i64::try_from(gone.len()).unwrap_or(i64::MAX));
             }

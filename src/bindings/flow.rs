@@ -64,7 +64,9 @@ const PARAM: Binding = Binding {
 
 const STEP: Binding = Binding {
     name: "step",
-    doc: "Runs a named part of the script and returns its value: the unit of progress.",
+    doc: "Runs a named part of the script and returns its value: the unit of progress, of the journal and of `resume`. \
+          A run that is resumed gives the value of a finished step without running it again; what stands outside of \
+          steps runs again.",
     params: &[param("name", "string", "what it does, in a few words"), param("work", "closure", "what is done")],
     returns: "any",
     errors: &[],
@@ -212,17 +214,7 @@ fn param_value(ctx: &NativeCallContext, name: &str) -> ScriptResult<Dynamic> {
 }
 
 fn step(ctx: NativeCallContext, name: &str, work: FnPtr) -> ScriptResult<Dynamic> {
-    let host = host(&ctx)?;
-    let begun = host.now();
-    host.show(Event::StepBegan { name: name.to_owned() });
-    let result = work.call_within_context::<Dynamic>(&ctx, ());
-    let seconds = host.now().duration_since(begun).as_secs_f64();
-    let summary = match &result {
-        Ok(value) => display::summary(value),
-        Err(_) => String::new(),
-    };
-    host.show(Event::StepEnded { name: name.to_owned(), ok: result.is_ok(), summary, seconds });
-    result
+    super::steps::step(&ctx, &host(&ctx)?, name, &work)
 }
 
 fn parallel(ctx: &NativeCallContext, items: &Dynamic, work: &FnPtr, opts: &Map) -> ScriptResult<Array> {

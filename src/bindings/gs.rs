@@ -377,7 +377,7 @@ fn gs_set_ops_state(ctx: &NativeCallContext, rooms: &Dynamic, state: &str, opts:
         .into_iter()
         .partition(|gs| spares_players && !allow && gs.room.server.ops_state() == ops_state::ALLOCATED);
     if spares_players && !rooms.is_empty() {
-        host.ledger().rest_on(PLAIN_MARK);
+        host.note(Note::rests_on(PLAIN_MARK));
     }
     let mut outcome = guard::write(&host, rooms, &guard::Field::OpsState(state.to_owned()), limit)?;
     for gs in spared {

@@ -11,6 +11,7 @@ use super::binding::{Binding, Bindings, Key, Rule, key, param, rule};
 use super::count::Count;
 use super::gs::reading;
 use super::host::{Host, LOCK, ScriptResult, host};
+use super::ledger::Note;
 use super::merge;
 use super::options::Options;
 use super::reads::{SetView, get_set, read_judged, read_set, read_view};
@@ -301,12 +302,12 @@ fn send(
 fn note_changes(host: &Host, name: &str, before: &GameServerSet, after: &GameServerSet) {
     for change in merge::changes(&before.object, &after.object) {
         host.show(Event::Note { text: format!("{}: {} -> {}", change.path, change.from, change.to) });
-        let mut ledger = host.ledger();
-        if change.path == "spec.replicas" {
-            ledger.replicas(name, before.replicas(), after.replicas());
+        let set = name.to_owned();
+        host.note(if change.path == "spec.replicas" {
+            Note::Replicas { set, from: before.replicas(), to: after.replicas() }
         } else {
-            ledger.sets.entry(name.to_owned()).or_default().fields.push(change);
-        }
+            Note::Field { set, field: change }
+        });
     }
 }
 
@@ -370,7 +371,7 @@ fn gss_set_image(
         ]);
         match send(&host, &cluster, name, Patch::Json(patch))? {
             Ok(_) => {
-                host.ledger().image(name, &container, &former, image);
+                host.note(Note::image(name, &container, &former, image));
                 host.show(Event::Note { text: format!("{container}: {former} -> {image}") });
                 return taken_over(&host, &cluster, name, &container, image, timeout);
             }
@@ -379,7 +380,7 @@ fn gss_set_image(
                 let now = read_set_fresh(&host, &cluster, name)?;
                 let written = find_container(&now, &container).is_ok_and(|(_, _, is)| is == image);
                 if error.kind == Kind::Unknown && written {
-                    host.ledger().image(name, &container, &former, image);
+                    host.note(Note::image(name, &container, &former, image));
                 }
             }
             Err(error) => return Err(throw(error)),
@@ -493,7 +494,7 @@ fn write_replicas(
     ]);
     match send(host, cluster, name, Patch::Json(patch))? {
         Ok(after) => {
-            host.ledger().replicas(name, from, to);
+            host.note(Note::Replicas { set: name.to_owned(), from, to });
             host.show(Event::Note { text: format!("replicas {from} -> {to}") });
             Ok(Some(after))
         }
@@ -504,7 +505,7 @@ fn write_replicas(
             if now.replicas() != to {
                 return Ok(None);
             }
-            host.ledger().replicas(name, from, to);
+            host.note(Note::Replicas { set: name.to_owned(), from, to });
             Ok(Some(now))
         }
         Err(error) => Err(throw(error)),

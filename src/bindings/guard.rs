@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::drain::annotate;
 use super::gs::distinct;
 use super::host::{Host, ScriptResult};
-use super::ledger::{Remark, RoomChange};
+use super::ledger::{Note, Remark, RoomChange};
 use super::outcome::Outcome;
 use super::values::GameServerValue;
 use crate::cluster::{Cluster, Patch, kind};
@@ -166,13 +166,13 @@ pub fn write(host: &Arc<Host>, rooms: Vec<GameServerValue>, field: &Field, limit
         while let Some((name, written)) = writes.next().await {
             match written {
                 Written::Changed(change) => {
-                    shared.ledger().rooms.push(change);
+                    shared.note(Note::Room(change));
                     outcome.changed.push(name);
                 }
                 Written::Unchanged => outcome.unchanged.push(name),
                 Written::Skipped(reason) => skip(&shared, &mut outcome, &name, &reason),
                 Written::Failed(reason) => {
-                    shared.ledger().fail(&name, &reason);
+                    shared.note(Note::failed(&name, &reason));
                     outcome.failed.push(Remark { name, reason });
                 }
                 Written::NotSent => stopped = true,
@@ -188,7 +188,7 @@ pub fn write(host: &Arc<Host>, rooms: Vec<GameServerValue>, field: &Field, limit
 
 /// Notes a room that is left alone.
 pub fn skip(host: &Host, outcome: &mut Outcome, name: &str, reason: &str) {
-    host.ledger().skip(name, reason);
+    host.note(Note::skipped(name, reason));
     outcome.skipped.push(Remark { name: name.to_owned(), reason: reason.to_owned() });
 }
 
@@ -201,7 +201,7 @@ async fn write_one(cluster: &Cluster, room: &Room, field: &Field) -> Written {
     let change = |after: &GameServer| RoomChange {
         name: room.name().to_owned(),
         uid: room.server.metadata.uid.clone(),
-        field: field.name(),
+        field: field.name().to_owned(),
         before: before.clone(),
         after: field.text(),
         version: after.metadata.resource_version.clone(),

@@ -12,9 +12,11 @@ use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use super::binding::{Rule, rule};
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Note};
 use super::reads::Reads;
+use super::record::Record;
 use super::stage::{Event, Stage};
+use super::steps::Scope;
 use crate::clock::Clock;
 use crate::cluster::{Change, Cluster, Connect, Lock, LockRequest, Outcome, Overlay};
 use crate::diagnostic::{Diagnostic, Kind};
@@ -77,6 +79,8 @@ pub struct Host {
     pub params: BTreeMap<String, Value>,
     /// Name of this run, used in values that are private to it.
     pub run: String,
+    /// The run's journal, if it has one.
+    pub record: Option<Record>,
     seed: u64,
     exclusive: bool,
     plan: bool,
@@ -119,6 +123,8 @@ pub struct Parts {
     pub params: BTreeMap<String, Value>,
     /// Name of this run.
     pub run: String,
+    /// The run's journal, if it has one.
+    pub record: Option<Record>,
     /// Where all chance comes from: one seed, one run.
     pub seed: u64,
     /// Whether the run keeps others from releasing the sets that it writes.
@@ -136,7 +142,10 @@ impl Host {
     pub fn new(parts: Parts) -> Arc<Host> {
         if let Source::Ready(cluster) = &parts.source {
             tell_requests(cluster, &parts.stage);
+            // An embedded cluster ends with its run, so there is no earlier part that could disagree.
+            let _ = parts.record.as_ref().map(|record| record.follow(cluster));
         }
+        let ledger = parts.record.as_ref().map(|record| record.past().ledger.clone()).unwrap_or_default();
         Arc::new(Host {
             clock: parts.clock,
             interrupt: parts.interrupt,
@@ -144,6 +153,7 @@ impl Host {
             stage: parts.stage,
             params: parts.params,
             run: parts.run,
+            record: parts.record,
             seed: parts.seed,
             exclusive: parts.exclusive && !parts.plan,
             plan: parts.plan,
@@ -152,7 +162,7 @@ impl Host {
             runtime: parts.runtime,
             source: parts.source,
             connected: OnceLock::new(),
-            ledger: Mutex::default(),
+            ledger: Mutex::new(ledger),
             closings: Mutex::default(),
             ops_states: Mutex::default(),
         })
@@ -199,11 +209,17 @@ impl Host {
                 }
                 let (options, clock) = (options.clone(), self.clock);
                 let cluster = self.call(async move { Cluster::connect(&options, clock).await })?;
+                let mut moved = None;
                 let connect = || {
+                    moved = self.record.as_ref().and_then(|record| record.follow(&cluster).err());
+                    if let Some(moved) = moved.clone() {
+                        cluster.gate().close_with(moved);
+                    }
                     tell_requests(&cluster, &self.stage);
                     cluster
                 };
-                Ok(self.connected.get_or_init(connect).clone())
+                let cluster = self.connected.get_or_init(connect).clone();
+                moved.map_or(Ok(cluster), |moved| Err(throw(moved)))
             }
         }
     }
@@ -267,10 +283,12 @@ impl Host {
         work: impl Fn(usize) -> ScriptResult<T> + Sync,
     ) -> ScriptResult<Vec<T>> {
         let reads = current_reads();
+        let branching = Scope::current().branching();
         let results: Vec<Mutex<Option<ScriptResult<T>>>> = (0..count).map(|_| Mutex::new(None)).collect();
         let start = |index: usize| {
             let _inside = self.runtime.enter();
             READS.set(reads.clone());
+            Scope::branch(&branching, index);
             let result = work(index);
             if let Some(slot) = results.get(index) {
                 *lock(slot) = Some(result);
@@ -377,6 +395,14 @@ impl Host {
     /// Shows an event to the user.
     pub fn show(&self, event: Event) {
         self.stage.show(&event);
+    }
+
+    /// Notes something that was done, in the journal first.
+    pub fn note(&self, note: Note) {
+        if let Some(record) = &self.record {
+            record.note(&note);
+        }
+        self.ledger().apply(note);
     }
 
     /// Returns what was done so far.

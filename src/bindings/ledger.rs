@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// [`RoomChange::field`] of a room that a patch of its set took away.
 pub const RETIRED: &str = "retired";
@@ -22,7 +22,7 @@ pub struct Ledger {
     pub others: Vec<String>,
     /// What the promise that no player is thrown out rested on in this run, and which race stayed open.
     #[serde(rename = "restedOn", skip_serializing_if = "Vec::is_empty")]
-    pub rested_on: Vec<&'static str>,
+    pub rested_on: Vec<String>,
     /// What a plan takes for granted: waits that succeed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub assumptions: Vec<String>,
@@ -31,7 +31,7 @@ pub struct Ledger {
 }
 
 /// A room as the run first saw it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FirstSeen {
     /// Identity of the pod; empty without one.
     pub pod: String,
@@ -54,7 +54,7 @@ pub struct SetChange {
 }
 
 /// A changed image.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageChange {
     /// Container.
     pub container: String,
@@ -65,7 +65,7 @@ pub struct ImageChange {
 }
 
 /// A changed field.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldChange {
     /// Dotted path.
     pub path: String,
@@ -76,14 +76,14 @@ pub struct FieldChange {
 }
 
 /// A changed room.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomChange {
     /// Name.
     pub name: String,
     /// Identity of the GameServer.
     pub uid: String,
     /// What was changed: `opsState`, `deletionPriority`, …
-    pub field: &'static str,
+    pub field: String,
     /// Value before.
     pub before: String,
     /// Value after.
@@ -93,7 +93,7 @@ pub struct RoomChange {
 }
 
 /// A room and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remark {
     /// Room.
     pub name: String,
@@ -101,21 +101,133 @@ pub struct Remark {
     pub reason: String,
 }
 
+/// One thing that a run notes: what the journal keeps, and what a ledger is put together from again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "note", rename_all = "kebab-case")]
+pub enum Note {
+    /// A room was written, or taken away by a patch of its set.
+    Room(RoomChange),
+    /// A guard left a room alone.
+    Skipped(Remark),
+    /// A write failed.
+    Failed(Remark),
+    /// Replicas of a set were written.
+    Replicas {
+        /// GameServerSet.
+        set: String,
+        /// Before.
+        from: i64,
+        /// After.
+        to: i64,
+    },
+    /// An image of a set was written.
+    Image {
+        /// GameServerSet.
+        set: String,
+        /// What became of it.
+        image: ImageChange,
+    },
+    /// Another field of a set was written.
+    Field {
+        /// GameServerSet.
+        set: String,
+        /// What became of it.
+        field: FieldChange,
+    },
+    /// Ids that were reserved are free again.
+    Freed {
+        /// GameServerSet.
+        set: String,
+        /// The ids.
+        ids: Vec<i32>,
+    },
+    /// Assumptions under which no player is thrown out.
+    RestsOn {
+        /// The assumptions.
+        assumptions: Vec<String>,
+    },
+    /// Another object was written.
+    Other {
+        /// In words.
+        text: String,
+    },
+    /// The rooms of a set as the run first saw them.
+    Seen {
+        /// GameServerSet.
+        set: String,
+        /// The rooms, by name.
+        rooms: BTreeMap<String, FirstSeen>,
+    },
+}
+
+impl Note {
+    /// Notes the image of a container.
+    pub fn image(set: &str, container: &str, from: &str, to: &str) -> Note {
+        let image = ImageChange { container: container.to_owned(), from: from.to_owned(), to: to.to_owned() };
+        Note::Image { set: set.to_owned(), image }
+    }
+
+    /// Notes that a room was taken away by a retirement.
+    pub fn retired(name: &str, uid: &str, version: &str) -> Note {
+        Note::Room(RoomChange {
+            name: name.to_owned(),
+            uid: uid.to_owned(),
+            field: RETIRED.to_owned(),
+            before: "held".to_owned(),
+            after: "retired".to_owned(),
+            version: version.to_owned(),
+        })
+    }
+
+    /// Notes assumptions under which no player is thrown out.
+    pub fn rests_on(assumptions: &[&str]) -> Note {
+        Note::RestsOn { assumptions: assumptions.iter().map(|it| (*it).to_owned()).collect() }
+    }
+
+    /// Notes that a guard left a room alone.
+    pub fn skipped(name: &str, reason: &str) -> Note {
+        Note::Skipped(Remark { name: name.to_owned(), reason: reason.to_owned() })
+    }
+
+    /// Notes that a write failed.
+    pub fn failed(name: &str, reason: &str) -> Note {
+        Note::Failed(Remark { name: name.to_owned(), reason: reason.to_owned() })
+    }
+}
+
 impl Ledger {
+    /// Takes a note in.
+    pub fn apply(&mut self, note: Note) {
+        match note {
+            Note::Room(change) => self.rooms.push(change),
+            Note::Skipped(remark) => self.skip(&remark.name, &remark.reason),
+            Note::Failed(remark) => self.failed.push(remark),
+            Note::Replicas { set, from, to } => self.replicas(&set, from, to),
+            Note::Image { set, image } => self.image(&set, &image.container, &image.from, &image.to),
+            Note::Field { set, field } => self.sets.entry(set).or_default().fields.push(field),
+            Note::Freed { set, ids } => self.sets.entry(set).or_default().freed.extend(ids),
+            Note::RestsOn { assumptions } => assumptions.into_iter().for_each(|it| self.rest_on(it)),
+            Note::Other { text } => self.others.push(text),
+            Note::Seen { set, rooms } => {
+                self.first_seen.entry(set).or_insert(rooms);
+            }
+        }
+    }
+
     /// Returns whether nothing was written.
     pub fn untouched(&self) -> bool {
         self.sets.is_empty() && self.rooms.is_empty() && self.others.is_empty() && self.failed.is_empty()
     }
 
     /// Notes a change of replicas; the first value before stays.
-    pub fn replicas(&mut self, set: &str, from: i64, to: i64) {
+    fn replicas(&mut self, set: &str, from: i64, to: i64) {
         let change = self.sets.entry(set.to_owned()).or_default();
         let first = change.replicas.map_or(from, |(first, _)| first);
         change.replicas = Some((first, to));
     }
 
     /// Notes a change of an image; the first image before stays.
-    pub fn image(&mut self, set: &str, container: &str, from: &str, to: &str) {
+    fn image(&mut self, set: &str, container: &str, from: &str, to: &str) {
         let change = self.sets.entry(set.to_owned()).or_default();
         match change.images.iter_mut().find(|image| image.container == container) {
             Some(image) => to.clone_into(&mut image.to),
@@ -127,35 +239,16 @@ impl Ledger {
         }
     }
 
-    /// Notes assumptions under which no player is thrown out.
-    pub fn rest_on(&mut self, assumptions: &[&'static str]) {
-        for assumption in assumptions {
-            if !self.rested_on.contains(assumption) {
-                self.rested_on.push(assumption);
-            }
+    /// Notes an assumption under which no player is thrown out.
+    fn rest_on(&mut self, assumption: String) {
+        if !self.rested_on.contains(&assumption) {
+            self.rested_on.push(assumption);
         }
     }
 
-    /// Notes that a room was taken away by a retirement.
-    pub fn retire(&mut self, name: &str, uid: &str, version: &str) {
-        self.rooms.push(RoomChange {
-            name: name.to_owned(),
-            uid: uid.to_owned(),
-            field: RETIRED,
-            before: "held".to_owned(),
-            after: "retired".to_owned(),
-            version: version.to_owned(),
-        });
-    }
-
     /// Notes that a guard left a room alone; the newest reason stays.
-    pub fn skip(&mut self, name: &str, reason: &str) {
+    fn skip(&mut self, name: &str, reason: &str) {
         self.skipped.retain(|remark| remark.name != name);
         self.skipped.push(Remark { name: name.to_owned(), reason: reason.to_owned() });
-    }
-
-    /// Notes that a write failed.
-    pub fn fail(&mut self, name: &str, reason: &str) {
-        self.failed.push(Remark { name: name.to_owned(), reason: reason.to_owned() });
     }
 }

@@ -22,9 +22,12 @@ mod outcome;
 mod pods;
 pub mod property;
 pub mod reads;
+pub mod record;
 mod release;
+pub mod replay;
 mod scale_pod;
 pub mod stage;
+pub mod steps;
 pub mod table;
 mod values;
 mod wait;
@@ -58,6 +61,7 @@ pub fn register(engine: &mut Engine) {
     values::register_types(engine);
     outcome::register_type(engine);
     wait::register_type(engine);
+    steps::register_type(engine);
     for family in ALL.iter() {
         family.register(engine);
     }

@@ -1,6 +1,7 @@
 //! What a write to several rooms came to.
 
 use rhai::{Array, Dynamic, Engine, ImmutableString, Map};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::ledger::Remark;
@@ -8,7 +9,8 @@ use super::property::{Property, TypeRecord, register};
 use super::table;
 
 /// What a write to several rooms came to: a room that changed meanwhile is skipped, which is no error.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
 pub struct Outcome {
     /// Names of rooms that were written.
     pub changed: Vec<String>,

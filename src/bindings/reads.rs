@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::host::{Host, ScriptResult, current_reads};
-use super::ledger::FirstSeen;
+use super::ledger::{FirstSeen, Note};
 use crate::cluster::{Cluster, Collection, Listed, Selector, kind};
 use crate::diagnostic::{Diagnostic, Kind, closest};
 use crate::okg::game_server::{GameServer, Room, Version, join};
@@ -211,7 +211,9 @@ pub fn read_view(host: &Host, name: &str) -> ScriptResult<SetView> {
             None => view(&cluster, &set).await,
         }
     })?;
-    host.ledger().first_seen.entry(name.to_owned()).or_insert_with(|| first_seen(&seen));
+    if !host.ledger().first_seen.contains_key(name) {
+        host.note(Note::Seen { set: name.to_owned(), rooms: first_seen(&seen) });
+    }
     Ok(seen)
 }
 

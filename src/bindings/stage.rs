@@ -32,6 +32,13 @@ pub enum Event {
         /// Duration on the run's clock, in seconds.
         seconds: f64,
     },
+    /// A step that an earlier part of the run has finished: its value is remembered.
+    StepRemembered {
+        /// Name of the step.
+        name: String,
+        /// What it did, in one line; empty if there is nothing to say.
+        summary: String,
+    },
     /// A note within a step.
     Note {
         /// The text.

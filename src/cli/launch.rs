@@ -79,11 +79,16 @@ impl Launch {
         Ok(Launch { clock, source, params, place, runtime, seed: fastrand::u64(..), _sandbox: None })
     }
 
-    /// Returns a short name for the run: four letters or digits.
-    pub fn run_name(&self) -> String {
+    /// Returns names for the run, the first of which nobody else has is its own: four letters or digits and the day.
+    /// Call inside the runtime.
+    pub fn run_names(&self) -> impl Iterator<Item = String> {
         let mut rng = fastrand::Rng::with_seed(self.seed ^ 0x006f_6b67_7363_7269);
         let letters = b"23456789abcdefghijkmnpqrstuvwxyz";
-        (0..4).map(|_| char::from(letters[rng.usize(..letters.len())])).collect()
+        let day = self.clock.now().strftime("%Y%m%d").to_string();
+        std::iter::repeat_with(move || {
+            let name: String = (0..4).map(|_| char::from(letters[rng.usize(..letters.len())])).collect();
+            format!("{name}-{day}")
+        })
     }
 
     /// Returns what a host is made of. The launch must outlive the session: the embedded cluster lives in it.
@@ -104,7 +109,8 @@ impl Launch {
             sources: sources.clone(),
             stage,
             params,
-            run: self.run_name(),
+            run: self.run_names().next().unwrap_or_default(),
+            record: None,
             seed: self.seed,
             exclusive: true,
             plan: false,

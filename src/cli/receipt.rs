@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::global::Form;
 use super::stage::span;
 use super::terminal::out;
 use crate::bindings::host::Host;
-use crate::bindings::ledger::{Ledger, RETIRED, RoomChange};
+use crate::bindings::ledger::{Ledger, Note, RETIRED, RoomChange};
 use crate::bindings::reads::{SetView, view};
+use crate::bindings::replay::Past;
 use crate::bindings::table;
 use crate::diagnostic::Diagnostic;
 use crate::okg::game_server::Room;
@@ -21,13 +23,51 @@ use crate::script::{Script, duration};
 /// What a run came to.
 pub struct Receipt {
     ledger: Ledger,
-    views: BTreeMap<String, SetView>,
+    looks: BTreeMap<String, Look>,
     begun: Timestamp,
     ended: Timestamp,
     requests: u64,
     bytes: u64,
     way_back: Option<String>,
     stopped: bool,
+    unknown: Vec<String>,
+}
+
+/// A set as the run last saw it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Look {
+    rooms: Vec<Seen>,
+    /// Identities of its pods, those without a GameServer included.
+    pods: BTreeSet<String>,
+}
+
+/// A room as the run last saw it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Seen {
+    name: String,
+    uid: String,
+    pod: String,
+    state: String,
+    ops_state: String,
+    version: String,
+    created: Option<Timestamp>,
+}
+
+impl Look {
+    fn of(view: &SetView) -> Look {
+        let seen = |room: &Room| Seen {
+            name: room.name().to_owned(),
+            uid: room.server.metadata.uid.clone(),
+            pod: room.pod.as_ref().map(|pod| pod.metadata.uid.clone()).unwrap_or_default(),
+            state: room.server.state().to_owned(),
+            ops_state: room.server.ops_state().to_owned(),
+            version: room.version.word().to_owned(),
+            created: room.server.metadata.creation_timestamp,
+        };
+        let pods = view.pods.values().map(|pod| pod.metadata.uid.clone()).collect();
+        Look { rooms: view.rooms.iter().map(seen).collect(), pods }
+    }
 }
 
 impl Receipt {
@@ -40,7 +80,7 @@ impl Receipt {
         failure: Option<&Diagnostic>,
     ) -> Receipt {
         let ledger = host.ledger().clone();
-        let mut views = BTreeMap::new();
+        let mut looks = BTreeMap::new();
         let mut sets: BTreeSet<String> = ledger.sets.keys().cloned().collect();
         sets.extend(ledger.rooms.iter().filter_map(|room| crate::okg::names::set_of(&room.name).map(str::to_owned)));
         if !sets.is_empty() {
@@ -51,20 +91,51 @@ impl Receipt {
             let Ok(cluster) = host.cluster() else { continue };
             let name = set.clone();
             if let Ok(seen) = host.call(async move { view(&cluster, &name).await }) {
-                views.insert(set, seen);
+                looks.insert(set, Look::of(&seen));
             }
         }
         let totals = host.known_cluster().map(|cluster| cluster.journal().totals()).unwrap_or_default();
+        let past = host.record.as_ref().map(|record| (record.past().requests, record.past().bytes));
+        let (requests, bytes) = past.unwrap_or_default();
+        let declared: Vec<&str> = script.params.iter().map(|param| param.name.as_str()).collect();
         Receipt {
-            way_back: way_back(&ledger, script, params),
+            way_back: way_back(&ledger, &script.name, &declared, |name| params.get(name).and_then(Value::as_str)),
             ledger,
-            views,
+            looks,
             begun,
             ended: host.now(),
-            requests: totals.requests,
-            bytes: totals.sent + totals.received,
+            requests: requests + totals.requests,
+            bytes: bytes + totals.sent + totals.received,
             stopped: failure.is_some(),
+            unknown: Vec::new(),
         }
+    }
+
+    /// Puts the receipt together again from a run's journal alone.
+    pub fn of_past(past: &Past) -> Receipt {
+        let begin = &past.begin;
+        let params = begin["params"].as_object();
+        let declared: Vec<&str> = params.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+        let script = begin["script"]["name"].as_str().unwrap_or_default();
+        let looks = past.end.as_ref().and_then(|end| serde_json::from_value(end["looks"].clone()).ok());
+        let time = |text: &str| text.parse::<Timestamp>().ok();
+        let begun = begin["at"].as_str().and_then(time).unwrap_or_default();
+        Receipt {
+            way_back: way_back(&past.ledger, script, &declared, |name| begin["params"][name].as_str()),
+            ledger: past.ledger.clone(),
+            looks: looks.unwrap_or_default(),
+            begun,
+            ended: time(&past.last).unwrap_or(begun),
+            requests: past.requests,
+            bytes: past.bytes,
+            stopped: past.end.as_ref().is_none_or(|end| !end["error"].is_null()),
+            unknown: past.open.iter().map(|open| format!("{}: {}", open.path, words(&open.meant))).collect(),
+        }
+    }
+
+    /// Returns what the end of a run's journal says, so that the receipt can be put together again from it.
+    pub fn for_journal(&self) -> Value {
+        json!({"requests": self.requests, "bytesInAll": self.bytes, "looks": self.looks, "at": self.ended})
     }
 
     /// Returns whether some writes failed.
@@ -111,14 +182,20 @@ impl Receipt {
 
     /// Prints the receipt on stdout.
     pub fn print(&self, form: Form) {
+        for unknown in &self.unknown {
+            out(&format!("sent, and its answer is not known: {unknown}"));
+        }
         if self.ledger.untouched() {
             if !self.stopped && self.requests > 0 {
                 out(&format!("Nothing was changed. {}", self.effort()));
             }
             return;
         }
-        for (set, view) in &self.views {
-            let rows = self.rows(set, view);
+        if self.looks.is_empty() {
+            self.print_changes(form);
+        }
+        for (set, look) in &self.looks {
+            let rows = self.rows(set, look);
             let headers = ["NAME", "STATE", "OPSSTATE", "VERSION", "AGE", "THIS RUN"];
             out("\n");
             out(&if form == Form::Markdown { table::markdown(&headers, &rows) } else { table::draw(&headers, &rows) });
@@ -139,24 +216,38 @@ impl Receipt {
         }
     }
 
-    fn rows(&self, set: &str, view: &SetView) -> Vec<Vec<String>> {
-        let mut rows: Vec<Vec<String>> = view
+    /// Prints what was written, where the run has not seen what became of it.
+    fn print_changes(&self, form: Form) {
+        let row = |change: &RoomChange| {
+            let RoomChange { name, field, before, after, .. } = change;
+            vec![name.clone(), field.clone(), before.clone(), after.clone()]
+        };
+        let rows: Vec<Vec<String>> = self.ledger.rooms.iter().map(row).collect();
+        let headers = ["NAME", "FIELD", "BEFORE", "AFTER"];
+        if !rows.is_empty() {
+            out(&if form == Form::Markdown { table::markdown(&headers, &rows) } else { table::draw(&headers, &rows) });
+        }
+        self.in_short().iter().for_each(|line| out(line));
+    }
+
+    fn rows(&self, set: &str, look: &Look) -> Vec<Vec<String>> {
+        let mut rows: Vec<Vec<String>> = look
             .rooms
             .iter()
             .map(|room| {
-                let age = room.server.metadata.creation_timestamp.map(|made| self.ended.duration_since(made));
+                let age = room.created.map(|made| self.ended.duration_since(made));
                 let age = age.and_then(|age| std::time::Duration::try_from(age).ok()).map(duration::format);
                 vec![
-                    room.name().to_owned(),
-                    room.server.state().to_owned(),
-                    room.server.ops_state().to_owned(),
-                    room.version.word().to_owned(),
+                    room.name.clone(),
+                    room.state.clone(),
+                    room.ops_state.clone(),
+                    room.version.clone(),
                     age.unwrap_or_default(),
                     self.this_run(room),
                 ]
             })
             .collect();
-        for name in self.gone(set, view) {
+        for name in self.gone(set, look) {
             let blank = || "-".to_owned();
             let written = self.written(&name);
             let what = if written.is_empty() {
@@ -172,19 +263,17 @@ impl Receipt {
     }
 
     /// Returns whether a room was not there when the run first looked.
-    fn opened(&self, room: &Room) -> bool {
-        let set = crate::okg::names::set_of(room.name()).unwrap_or_default();
-        let pod = room.pod.as_ref().map(|pod| pod.metadata.uid.as_str()).unwrap_or_default();
+    fn opened(&self, room: &Seen) -> bool {
+        let set = crate::okg::names::set_of(&room.name).unwrap_or_default();
         let first = self.ledger.first_seen.get(set);
-        first.is_some_and(|rooms| rooms.get(room.name()).is_none_or(|seen| seen.pod != pod))
+        first.is_some_and(|rooms| rooms.get(&room.name).is_none_or(|seen| seen.pod != room.pod))
     }
 
     /// Returns the rooms of a set whose pods were there when the run first looked, or that it wrote, and are no more.
-    fn gone(&self, set: &str, view: &SetView) -> BTreeSet<String> {
-        let pods: BTreeSet<&str> = view.pods.values().map(|pod| pod.metadata.uid.as_str()).collect();
-        let there: BTreeSet<&str> = view.rooms.iter().map(Room::name).collect();
+    fn gone(&self, set: &str, look: &Look) -> BTreeSet<String> {
+        let there: BTreeSet<&str> = look.rooms.iter().map(|room| room.name.as_str()).collect();
         let first = self.ledger.first_seen.get(set).into_iter().flatten();
-        let vanished = first.filter(|(_, seen)| !seen.pod.is_empty() && !pods.contains(seen.pod.as_str()));
+        let vanished = first.filter(|(_, seen)| !seen.pod.is_empty() && !look.pods.contains(&seen.pod));
         let written = self.ledger.rooms.iter().filter(|room| crate::okg::names::set_of(&room.name) == Some(set));
         let written = written.map(|room| &room.name).filter(|name| !there.contains(name.as_str()));
         vanished.map(|(name, _)| name).chain(written).cloned().collect()
@@ -206,34 +295,34 @@ impl Receipt {
         said.join(", ")
     }
 
-    fn this_run(&self, room: &Room) -> String {
-        let written = self.ledger.rooms.iter().any(|change| change.uid == room.server.metadata.uid);
+    fn this_run(&self, room: &Seen) -> String {
+        let written = self.ledger.rooms.iter().any(|change| change.uid == room.uid);
         if written {
-            return self.written(room.name());
+            return self.written(&room.name);
         }
-        if let Some(remark) = self.ledger.skipped.iter().find(|remark| remark.name == room.name()) {
+        if let Some(remark) = self.ledger.skipped.iter().find(|remark| remark.name == room.name) {
             return format!("skipped: {}", remark.reason);
         }
         if self.opened(room) {
             return "opened".to_owned();
         }
-        match room.server.ops_state() {
+        match room.ops_state.as_str() {
             ops_state::NONE => "left alone".to_owned(),
             state => format!("left alone: {state}"),
         }
     }
 
     fn sums(&self) -> String {
-        let rooms = || self.views.values().flat_map(|view| &view.rooms);
+        let rooms = || self.looks.values().flat_map(|look| &look.rooms);
         let ended = |how: &dyn Fn(&RoomChange) -> bool| {
             let rooms = self.ledger.rooms.iter().filter(|room| how(room));
             rooms.map(|room| room.uid.as_str()).collect::<BTreeSet<_>>().len()
         };
         let marked = ended(&|room| room.field == "opsState" && room.after == ops_state::WAIT_TO_BE_DELETED);
         let retired = ended(&|room| room.field == RETIRED);
-        let gone: usize = self.views.iter().map(|(set, view)| self.gone(set, view).len()).sum();
+        let gone: usize = self.looks.iter().map(|(set, look)| self.gone(set, look).len()).sum();
         let opened = rooms().filter(|room| self.opened(room));
-        let allocated = rooms().filter(|room| room.server.ops_state() == ops_state::ALLOCATED).count();
+        let allocated = rooms().filter(|room| room.ops_state == ops_state::ALLOCATED).count();
         let (skipped, failed) = (self.ledger.skipped.len(), self.ledger.failed.len());
         format!(
             "{} ({gone} gone), {allocated} Allocated, {} opened, {skipped} skipped, {failed} failed. {}",
@@ -253,11 +342,9 @@ impl Receipt {
     }
 
     fn still_playing(&self) -> String {
-        let rooms = self.views.values().flat_map(|view| &view.rooms);
-        let playing: Vec<&str> = rooms
-            .filter(|room| room.server.ops_state() == ops_state::ALLOCATED && room.version.word() == "old")
-            .map(Room::name)
-            .collect();
+        let rooms = self.looks.values().flat_map(|look| &look.rooms);
+        let playing = rooms.filter(|room| room.ops_state == ops_state::ALLOCATED && room.version == "old");
+        let playing: Vec<&str> = playing.map(|room| room.name.as_str()).collect();
         match playing.as_slice() {
             [] => String::new(),
             [one] => format!(" {one} stays until its match ends; `--follow 2h` retires it then."),
@@ -271,23 +358,19 @@ impl Receipt {
 
     /// Returns the receipt as data.
     pub fn to_json(&self) -> Value {
-        let rooms: BTreeMap<&String, Vec<Value>> = self
-            .views
-            .iter()
-            .map(|(set, view)| {
-                let row = |room: &Room| {
-                    json!({
-                        "name": room.name(),
-                        "uid": room.server.metadata.uid,
-                        "state": room.server.state(),
-                        "opsState": room.server.ops_state(),
-                        "version": room.version.word(),
-                        "thisRun": self.this_run(room),
-                    })
-                };
-                (set, view.rooms.iter().map(row).collect())
+        let row = |room: &Seen| {
+            json!({
+                "name": room.name,
+                "uid": room.uid,
+                "state": room.state,
+                "opsState": room.ops_state,
+                "version": room.version,
+                "thisRun": self.this_run(room),
             })
-            .collect();
+        };
+        let looks = self.looks.iter();
+        let rooms: BTreeMap<&String, Vec<Value>> =
+            looks.map(|(set, look)| (set, look.rooms.iter().map(row).collect())).collect();
         json!({
             "changes": self.ledger,
             "rooms": rooms,
@@ -297,22 +380,44 @@ impl Receipt {
             "begun": self.begun.to_string(),
             "ended": self.ended.to_string(),
             "toGoBack": self.way_back,
+            "unknown": self.unknown,
         })
     }
 }
 
 fn is_state(change: &RoomChange) -> bool {
-    matches!(change.field, "opsState" | RETIRED)
+    matches!(change.field.as_str(), "opsState" | RETIRED)
+}
+
+/// Says what a write would have changed.
+fn words(meant: &[Note]) -> String {
+    let said: Vec<String> = meant
+        .iter()
+        .map(|note| match note {
+            Note::Room(room) => format!("{} {} {} -> {}", room.name, room.field, room.before, room.after),
+            Note::Replicas { set, from, to } => format!("{set}: replicas {from} -> {to}"),
+            Note::Image { set, image } => format!("{set}: image of {} {} -> {}", image.container, image.from, image.to),
+            Note::Field { set, field } => format!("{set}: {} {} -> {}", field.path, field.from, field.to),
+            Note::Freed { set, ids } => format!("{set}: ids {ids:?} freed"),
+            Note::Other { text } => text.clone(),
+            Note::Skipped(_) | Note::Failed(_) | Note::Seen { .. } => String::new(),
+        })
+        .collect();
+    said.join(", ")
 }
 
 /// Returns the command line that restores the former image.
-fn way_back(ledger: &Ledger, script: &Script, params: &BTreeMap<String, Value>) -> Option<String> {
+fn way_back<'a>(
+    ledger: &Ledger,
+    script: &str,
+    declared: &[&str],
+    param: impl Fn(&str) -> Option<&'a str>,
+) -> Option<String> {
     let (set, change) = ledger.sets.iter().find(|(_, change)| !change.images.is_empty())?;
     let image = change.images.first()?;
-    let declares = |name: &str| script.params.iter().any(|param| param.name == name);
-    if declares("gss") && declares("image") {
-        let mut command = format!("okgscript run {} --gss {set} --image {}", quoted(&script.name), quoted(&image.from));
-        if let Some(container) = params.get("container").and_then(Value::as_str).filter(|name| !name.is_empty()) {
+    if declared.contains(&"gss") && declared.contains(&"image") {
+        let mut command = format!("okgscript run {} --gss {set} --image {}", quoted(script), quoted(&image.from));
+        if let Some(container) = param("container").filter(|name| !name.is_empty()) {
             command.push_str(&format!(" --container {container}"));
         }
         return Some(command);

@@ -170,6 +170,10 @@ impl Stage for Show {
             Event::Begun { script, place, run } => note(&self.paint("1", &format!("{script}  {place}, run {run}"))),
             Event::StepBegan { name } => self.begin(&mut inner, name),
             Event::StepEnded { name, ok, summary, seconds } => self.end(&mut inner, name, *ok, summary, *seconds),
+            Event::StepRemembered { name, summary } => {
+                let mark = self.paint("36", "remembered");
+                self.line(&inner, format!("  {name:<22} {mark}  {summary}").trim_end());
+            }
             Event::Note { text } if inner.step.is_some() => inner.notes.push(text.clone()),
             Event::Note { text } | Event::Log { text } => self.line(&inner, &format!("  {text}")),
             Event::Warning { text } => {

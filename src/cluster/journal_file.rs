@@ -82,12 +82,21 @@ impl JournalFile {
     pub fn create(folder: &Path, run: &str) -> Result<JournalFile, Diagnostic> {
         let path = path_of(folder, run)?;
         std::fs::create_dir_all(folder).map_err(|error| unwritable(&path, &error))?;
-        let file = OpenOptions::new().create_new(true).append(true).open(&path);
-        let file = file.map_err(|error| unwritable(&path, &error))?;
+        let mut options = OpenOptions::new();
+        options.create_new(true).append(true);
+        // Parameters may be secrets.
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(&path).map_err(|error| unwritable(&path, &error))?;
         claim(&file, run, &path)?;
         // The name itself must survive a crash.
         let _ = File::open(folder).and_then(|folder| folder.sync_all());
         Ok(JournalFile::on(file, &path))
+    }
+
+    /// Returns whether there is a journal of that name.
+    pub fn exists(folder: &Path, run: &str) -> bool {
+        path_of(folder, run).is_ok_and(|path| path.exists())
     }
 
     /// Takes a file that is open for appending and empty; nobody else may write to it.
@@ -159,12 +168,14 @@ impl JournalFile {
         }
     }
 
-    /// Records every write of a journal from now on: its intent, on the disk before it is sent, and its outcome.
+    /// Records every request of a journal from now on: of a write its intent, on the disk before it is sent, and its
+    /// outcome; of a read that it was sent, and how it ended.
     ///
     /// `part` tells the processes of a run apart: 1 for the first, one more each time it is resumed.
     pub fn follow(self: Arc<Self>, journal: &Journal, part: u64) {
         journal.observe(move |entry| match (entry.write, &entry.outcome) {
-            (false, _) => Ok(()),
+            (false, Outcome::Pending) => self.append(&read(entry, part), false),
+            (false, _) => self.append(&got(entry, part), false),
             (true, Outcome::Pending) => self.append(&asked(entry, part), true),
             (true, _) => self.append(&answered(entry, part), false),
         });
@@ -179,17 +190,40 @@ fn asked(entry: &Entry, part: u64) -> Value {
         "at": entry.started.to_string(),
         "method": entry.method,
         "path": entry.path,
+        "sent": entry.sent,
         "body": entry.body.as_deref(),
     })
 }
 
-fn answered(entry: &Entry, part: u64) -> Value {
-    let (outcome, error) = match &entry.outcome {
+fn read(entry: &Entry, part: u64) -> Value {
+    json!({
+        "type": "read",
+        "part": part,
+        "id": entry.id,
+        "at": entry.started.to_string(),
+        "method": entry.method,
+        "path": entry.path,
+        "sent": entry.sent,
+    })
+}
+
+fn got(entry: &Entry, part: u64) -> Value {
+    let (outcome, _) = outcome(entry);
+    let (status, bytes) = (entry.status, entry.received);
+    json!({"type": "got", "part": part, "id": entry.id, "status": status, "outcome": outcome, "bytes": bytes})
+}
+
+fn outcome(entry: &Entry) -> (&'static str, Option<String>) {
+    match &entry.outcome {
         Outcome::Pending | Outcome::Unknown => ("unknown", None),
         Outcome::Answered => ("answered", None),
         Outcome::Cut => ("cut", None),
         Outcome::Failed(error) => ("failed", Some(error.clone())),
-    };
+    }
+}
+
+fn answered(entry: &Entry, part: u64) -> Value {
+    let (outcome, error) = outcome(entry);
     json!({
         "type": "answered",
         "part": part,
@@ -200,6 +234,7 @@ fn answered(entry: &Entry, part: u64) -> Value {
         "error": error,
         "resourceVersion": entry.version,
         "uid": entry.uid,
+        "bytes": entry.received,
     })
 }
 
