@@ -136,8 +136,8 @@ const GS_RELEASE: Binding = Binding {
 
 const GS_ADOPT: Binding = Binding {
     name: "gs_adopt",
-    doc: "Sets rooms free that an earlier run held and did not end, and ids that it reserved and did not free. Returns \
-          what was written.",
+    doc: "Sets rooms free that an earlier run held and did not end, and ids that it reserved and did not free; in a run \
+          that was resumed also its own. Returns what was written.",
     params: &[param("gss", "string", "GameServerSet")],
     returns: "Outcome",
     errors: &["not-found", "forbidden", "conflict"],
@@ -428,18 +428,23 @@ fn gs_adopt(ctx: NativeCallContext, gss: &str) -> ScriptResult<Outcome> {
     let host = host(&ctx)?;
     let ours = hold_value(&host);
     // The reserve list comes first: rooms of a retirement that was sent are gone or going, and need no release.
-    if let Some(reserved) = reserved_by(&read_view(&host, gss)?.set).filter(|(run, _)| *run != host.run) {
+    // A run that was cut off and goes on has holds and reserved ids of its own left over.
+    let resumed = host.record.as_ref().is_some_and(|record| record.part() > 1);
+    let reserved = reserved_by(&read_view(&host, gss)?.set);
+    if let Some(reserved) = reserved.filter(|(run, _)| resumed || *run != host.run) {
         host.show(Event::Note { text: format!("run {} left {} reserved ids", reserved.0, reserved.1.len()) });
         free(&host, gss)?;
     }
     let view = read_view(&host, gss)?;
+    let retired = ended(&host, |room| room.field == RETIRED);
     let left = |room: &&Room| {
         let state = room.server.ops_state();
-        state.starts_with(HOLD) && state != ours && annotation(room).is_some()
+        let mine = state == ours && !(resumed && !retired.contains(&room.server.metadata.uid));
+        state.starts_with(HOLD) && !mine && annotation(room).is_some()
     };
     let held: Vec<Room> = view.rooms.iter().filter(left).cloned().collect();
     if !held.is_empty() {
-        let text = format!("{} rooms were held by an earlier run; they go back to what they were", held.len());
+        let text = format!("{} rooms were held before; they go back to what they were", held.len());
         host.show(Event::Note { text });
     }
     release(&host, gss, held, "")

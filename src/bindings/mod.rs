@@ -26,6 +26,7 @@ pub mod record;
 mod release;
 pub mod replay;
 mod scale_pod;
+pub mod settle;
 pub mod stage;
 pub mod steps;
 pub mod table;

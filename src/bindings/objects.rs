@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::binding::{Binding, Bindings, Key, key, param, rule, rule_of_argument};
 use super::host::{Host, ScriptResult, host};
+use super::ledger::Note;
 use super::merge;
 use super::options::Options;
 use super::stage::Event;
@@ -270,7 +271,7 @@ fn kube_delete(ctx: &NativeCallContext, kind: &str, name: &str, opts: &Map) -> S
     })?;
     let text = deleted.map_err(throw)?;
     host.show(Event::Note { text: text.clone() });
-    host.ledger().others.push(text);
+    host.note(Note::Other { text });
     Ok(())
 }
 
@@ -292,7 +293,7 @@ fn note(host: &Host, what: &str, object: Value, name: &str) -> ScriptResult<Dyna
     let name = if name.is_empty() { text("/metadata/name") } else { name.to_owned() };
     let said = format!("{what} {} {}/{name}", text("/kind"), text("/metadata/namespace"));
     host.show(Event::Note { text: said.clone() });
-    host.ledger().others.push(said);
+    host.note(Note::Other { text: said });
     Ok(shown(object))
 }
 

@@ -219,8 +219,21 @@ fn same(one: &Note, other: &Note) -> bool {
         (Note::Freed { set, ids }, Note::Freed { set: other, ids: after }) => set == other && ids == after,
         // Looked at again after its answer was lost, and told as skipped or failed.
         (Note::Room(change), Note::Skipped(remark) | Note::Failed(remark)) => change.name == remark.name,
-        (Note::Other { .. }, Note::Other { .. }) => true,
+        // `kube_patch` and its like note the object and not its fields.
+        (one, Note::Other { text }) => object(one).is_some_and(|name| text.rsplit('/').next() == Some(&name)),
         _ => false,
+    }
+}
+
+/// Returns the name of the object that a note is about.
+fn object(note: &Note) -> Option<String> {
+    match note {
+        Note::Room(change) => Some(change.name.clone()),
+        Note::Replicas { set, .. } | Note::Image { set, .. } | Note::Field { set, .. } | Note::Freed { set, .. } => {
+            Some(set.clone())
+        }
+        Note::Other { text } => text.rsplit('/').next().map(str::to_owned),
+        Note::Skipped(_) | Note::Failed(_) | Note::Seen { .. } => None,
     }
 }
 
@@ -234,7 +247,12 @@ pub fn meant(path: &str, body: &Value, ledger: &Ledger) -> Vec<Note> {
         ("gameservers", Value::Array(operations)) => room(name, operations),
         ("gameserversets", Value::Array(operations)) => set(name, operations, ledger),
         ("gameserversets", Value::Object(_)) => merged(name, body),
-        _ => vec![Note::Other { text: format!("wrote {path}") }],
+        _ => {
+            // A new object is sent to its collection and has its name inside.
+            let named = body.pointer("/metadata/name").and_then(Value::as_str);
+            let named = named.filter(|named| *named != name).map(|named| format!("/{named}")).unwrap_or_default();
+            vec![Note::Other { text: format!("wrote {path}{named}") }]
+        }
     }
 }
 

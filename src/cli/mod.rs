@@ -16,8 +16,11 @@ mod plan;
 mod preflight;
 mod rbac;
 mod receipt;
+mod records;
 mod repl;
+mod resume;
 mod run;
+mod runs;
 mod sandbox;
 mod script_args;
 mod signals;
@@ -48,6 +51,10 @@ struct Cli {
 enum Command {
     /// Run a script: a file, `-` for stdin, or the name of a shipped one.
     Run(run::Arguments),
+    /// Go on with a run that did not come to its end.
+    Resume(resume::Arguments),
+    /// List the runs, or show what one did: `runs show RUN`.
+    Runs(runs::Arguments),
     /// Evaluate an expression and print its value.
     Eval(eval::Arguments),
     /// Ask the cluster things, line by line.
@@ -93,6 +100,8 @@ fn dispatch(arguments: &[OsString]) -> Result<ExitCode, Diagnostic> {
             let given = script_args::values(&matches, script.as_ref());
             run::run(arguments.clone(), global, script, given)
         }
+        Command::Resume(arguments) => resume::run(arguments, &global),
+        Command::Runs(arguments) => runs::run(arguments, &global),
         Command::Eval(arguments) => eval::run(arguments, &global),
         Command::Repl(arguments) => repl::run(arguments, &global),
         Command::Plan(arguments) => {

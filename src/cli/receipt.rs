@@ -143,6 +143,11 @@ impl Receipt {
         !self.ledger.failed.is_empty()
     }
 
+    /// Returns whether the run wrote nothing.
+    pub fn untouched(&self) -> bool {
+        self.ledger.untouched()
+    }
+
     /// Returns the command that restores the former image, if the image was changed.
     pub fn way_back(&self) -> Option<&str> {
         self.way_back.as_deref()

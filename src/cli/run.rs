@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
 use clap::Args;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::global::{Form, Global};
@@ -13,7 +14,7 @@ use super::plan::Plan;
 use super::receipt::Receipt;
 use super::script_args::{self, Loaded};
 use super::stage::{self, Show};
-use super::{preflight, signals, terminal};
+use super::{preflight, records, signals, terminal};
 use crate::bindings::stage::{Event, Stage};
 use crate::diagnostic::{Diagnostic, Kind};
 use crate::exit_code::ExitCode;
@@ -35,6 +36,13 @@ pub struct Arguments {
     /// Show what would change, and send nothing that changes anything
     #[arg(long)]
     plan: bool,
+    /// Folder that the run's journal is written to; $XDG_STATE_HOME/okgscript/runs unless given, and none for a
+    /// rehearsal
+    #[arg(long, value_name = "FOLDER")]
+    journal: Option<PathBuf>,
+    /// Keep no journal: the run cannot be shown or resumed later
+    #[arg(long, conflicts_with = "journal")]
+    no_journal: bool,
 }
 
 impl Arguments {
@@ -110,21 +118,54 @@ fn perform(
     let show = Arc::new(Show::new(global.form(), global.verbose > 0, launch.clock, events));
     let mut parts = launch.parts(&desk.interrupt, &desk.sources, show.clone(), params.clone());
     parts.plan = command.plan;
-    let run = parts.run.clone();
+    let journalled = !command.plan && !command.no_journal && (command.journal.is_some() || !global.embedded());
+    if journalled {
+        let asked = command.journal.as_deref();
+        let (run, record) = records::begin(asked, global, &launch, &script, &desk.sources, &params);
+        (parts.run, parts.record) = (run, Some(record));
+    }
     let session = desk.open(parts);
     let host = session.host().clone();
-    show.show(&Event::Begun { script: title(&script.name), place: place(&launch, &params), run });
     let begun = host.now();
     if command.plan {
+        show.show(&begins(&script, &launch, &params, &host.run));
         return plan(&session, &script, &show, global);
     }
-    let result = preflight::check(&session, &script, &params).and_then(|()| session.run(&script));
-    let receipt = Receipt::take(&host, &script, &params, begun, result.as_ref().err());
+    play(&session, &script, &params, &show, global, &launch, begun, Ok(()))
+}
+
+fn begins(script: &Script, launch: &Launch, params: &BTreeMap<String, Value>, run: &str) -> Event {
+    let run = records::short(run).to_owned();
+    Event::Begun { script: title(&script.name), place: place(launch, params), run }
+}
+
+/// Runs a script, closings included, and shows the receipt. `ready` is what had to be done first.
+#[allow(clippy::too_many_arguments)]
+pub fn play(
+    session: &Session,
+    script: &Script,
+    params: &BTreeMap<String, Value>,
+    show: &Show,
+    global: &Global,
+    launch: &Launch,
+    begun: Timestamp,
+    ready: Result<(), Diagnostic>,
+) -> Result<ExitCode, Diagnostic> {
+    let host = session.host();
+    show.show(&begins(script, launch, params, &host.run));
+    let result = ready.and_then(|()| preflight::check(session, script, params)).and_then(|()| session.run(script));
+    let receipt = Receipt::take(host, script, params, begun, result.as_ref().err());
     let code = match &result {
         Ok(_) if receipt.failed() => ExitCode::Partial,
         Ok(_) => ExitCode::Done,
         Err(diagnostic) => diagnostic.kind.exit_code(),
     };
+    if let Some(record) = &host.record {
+        let end = records::end(record, receipt.for_journal(), code, result.as_ref().err());
+        if let Err(error) = record.append(&end, true) {
+            show.show(&Event::Warning { text: format!("the end is not in the journal: {error}") });
+        }
+    }
     if show.one_document() {
         let error = result.as_ref().err().map(Diagnostic::to_json);
         let document = json!({"results": show.results(), "receipt": receipt.to_json(), "error": error});
@@ -136,6 +177,9 @@ fn perform(
         diagnostic.done.extend(receipt.in_short());
         if let Some(back) = receipt.way_back() {
             diagnostic.help.push(format!("{back}   # goes back"));
+        }
+        if host.record.is_some() && !global.embedded() && !receipt.untouched() {
+            diagnostic.help.push(format!("okgscript resume {}   # goes on", host.run));
         }
         terminal::report(&diagnostic);
     }

@@ -31,6 +31,7 @@ const WITH_VALUE: &[&str] = &[
     "--seed",
     "--params",
     "--events",
+    "--journal",
 ];
 
 /// A script that the command line names, read.
