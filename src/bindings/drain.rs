@@ -439,7 +439,7 @@ fn gs_adopt(ctx: NativeCallContext, gss: &str) -> ScriptResult<Outcome> {
     let retired = ended(&host, |room| room.field == RETIRED);
     let left = |room: &&Room| {
         let state = room.server.ops_state();
-        let mine = state == ours && !(resumed && !retired.contains(&room.server.metadata.uid));
+        let mine = state == ours && (!resumed || retired.contains(&room.server.metadata.uid));
         state.starts_with(HOLD) && !mine && annotation(room).is_some()
     };
     let held: Vec<Room> = view.rooms.iter().filter(left).cloned().collect();

@@ -9,6 +9,7 @@ use super::binding::{Binding, Bindings, Key, key, param};
 use super::filter::{FILTER_KEYS, Filter, check_ops_state, containers_of};
 use super::guard;
 use super::host::{Host, ScriptResult, host};
+use super::ledger::Note;
 use super::options::Options;
 use super::outcome::Outcome;
 use super::reads::{SetView, read_judged, read_view};

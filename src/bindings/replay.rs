@@ -233,7 +233,7 @@ fn object(note: &Note) -> Option<String> {
             Some(set.clone())
         }
         Note::Other { text } => text.rsplit('/').next().map(str::to_owned),
-        Note::Skipped(_) | Note::Failed(_) | Note::Seen { .. } => None,
+        Note::Skipped(_) | Note::Failed(_) | Note::Seen { .. } | Note::RestsOn { .. } => None,
     }
 }
 

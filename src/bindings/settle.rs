@@ -68,6 +68,7 @@ fn name_of(note: &Note) -> String {
         Note::Other { text } => text.clone(),
         Note::Skipped(remark) | Note::Failed(remark) => remark.name.clone(),
         Note::Seen { set, .. } => set.clone(),
+        Note::RestsOn { .. } => String::new(),
     }
 }
 
@@ -88,7 +89,7 @@ async fn fate(cluster: &Cluster, note: &Note, run: &str) -> Result<Fate, Diagnos
             Ok(set.map_or(Fate::NobodyKnows, |set| of_set(&set, note)))
         }
         Note::Other { .. } => Ok(Fate::NobodyKnows),
-        Note::Skipped(_) | Note::Failed(_) | Note::Seen { .. } => Ok(Fate::NotThere),
+        Note::Skipped(_) | Note::Failed(_) | Note::Seen { .. } | Note::RestsOn { .. } => Ok(Fate::NotThere),
     }
 }
 

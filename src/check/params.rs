@@ -12,6 +12,8 @@ pub const RESERVED_FLAGS: &[&str] = &[
     "as-group",
     "context",
     "events",
+    "journal",
+    "no-journal",
     "help",
     "kubeconfig",
     "namespace",

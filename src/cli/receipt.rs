@@ -405,7 +405,7 @@ fn words(meant: &[Note]) -> String {
             Note::Field { set, field } => format!("{set}: {} {} -> {}", field.path, field.from, field.to),
             Note::Freed { set, ids } => format!("{set}: ids {ids:?} freed"),
             Note::Other { text } => text.clone(),
-            Note::Skipped(_) | Note::Failed(_) | Note::Seen { .. } => String::new(),
+            Note::Skipped(_) | Note::Failed(_) | Note::Seen { .. } | Note::RestsOn { .. } => String::new(),
         })
         .collect();
     said.join(", ")
