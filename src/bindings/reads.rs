@@ -9,7 +9,7 @@ use super::host::{Host, ScriptResult, current_reads};
 use super::ledger::{FirstSeen, Note};
 use crate::cluster::{Cluster, Collection, Listed, Selector, kind};
 use crate::diagnostic::{Diagnostic, Kind, closest};
-use crate::okg::game_server::{GameServer, Room, Version, join};
+use crate::okg::game_server::{GameServer, Room, TAKING_OVER, Version, join};
 use crate::okg::game_server_set::{GameServerSet, Workload};
 use crate::okg::names;
 use crate::okg::pod::Pod;
@@ -295,7 +295,7 @@ fn as_planned(mut view: SetView) -> SetView {
     let changed = view.workload.as_ref().is_some_and(|workload| workload.images() != template);
     if changed {
         for room in &mut view.rooms {
-            if room.version == Version::Current {
+            if matches!(room.version, Version::Current | Version::Unknown(TAKING_OVER)) {
                 room.version = Version::Old;
             }
         }

@@ -445,6 +445,7 @@ fn note_lacks(lacks: &mut BTreeMap<String, Lack>, view: &SetView, filter: &Filte
         let mut text = match room.reason() {
             Some(reason) if state == "Ready" => reason,
             Some(reason) => format!("{state} ({reason})"),
+            None if state == "Ready" && !room.matchable() => room.server.ops_state().to_owned(),
             None => state.to_owned(),
         };
         let state = text.clone();

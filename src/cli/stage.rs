@@ -121,7 +121,8 @@ impl Show {
             return;
         }
         let counted = format!("{have:?}");
-        if seconds - inner.said >= EVERY || (counted != inner.last && have.is_some()) {
+        // A long wait speaks less often, so that a log of hours stays readable.
+        if seconds - inner.said >= EVERY.max(seconds / 6.0) || (counted != inner.last && have.is_some()) {
             inner.said = *seconds;
             inner.last = counted;
             let step = inner.step.clone().unwrap_or_else(|| "waiting".to_owned());

@@ -94,6 +94,9 @@ struct Port {
     port: String,
 }
 
+/// Why no version can be told right after a change of the template.
+pub const TAKING_OVER: &str = "OKG is taking a change over";
+
 /// Which version of the template a room runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Version {
@@ -290,7 +293,7 @@ fn version(server: &GameServer, pod: Option<&Pod>, workload: Option<&Workload>, 
     }
     let Some(workload) = workload else { return Version::Unknown("the set has no workload") };
     let Some(update_revision) = workload.update_revision().filter(|_| settled) else {
-        return Version::Unknown("OKG is taking a change over");
+        return Version::Unknown(TAKING_OVER);
     };
     if pod.revision().is_empty() {
         return Version::Unknown("its pod carries no revision");

@@ -8,7 +8,10 @@ fn release(args: &[&str]) -> Test {
 
 #[test]
 fn an_unknown_flag() {
-    release(&["--imag", "x"]).stderr_has("unexpected argument '--imag'").stderr_has("'--image'").code(2);
+    release(&["--imag", "x"])
+        .stderr_has("error[usage]: there is no flag `--imag`")
+        .stderr_has("did you mean `--image`?")
+        .code(2);
 }
 
 #[test]
@@ -100,7 +103,7 @@ fn bad_durations_and_counts_are_known_before_anything_is_written() {
     ] {
         release(&[flag, value]).stderr_has("error[parameter]").stderr_has(says).stderr_has("Nothing was sent.").code(2);
     }
-    release(&["--batch", "many"]).stderr_has("invalid value 'many' for '--batch <BATCH>'").code(2);
+    release(&["--batch", "many"]).stderr_has("error[usage]: invalid value `many` for `--batch <BATCH>`").code(2);
 }
 
 #[test]

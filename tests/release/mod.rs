@@ -1,5 +1,7 @@
 //! `lossless_release.rhai` as a user runs it: on the embedded cluster, by the real binary.
 
 mod bad_input;
+mod classic;
 mod interrupt;
+mod races;
 mod waits;
