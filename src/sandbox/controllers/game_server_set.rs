@@ -32,7 +32,7 @@ impl Controller for GameServerSets {
     const WORKERS: usize = 10;
 
     fn latency(&self) -> Range<u64> {
-        1..3
+        0..2
     }
 
     fn wake(&self, change: &Change, queue: &Queue<Key>) {

@@ -20,11 +20,18 @@ const PATIENCE: Duration = Duration::from_secs(900);
 
 /// Plays a recording; returns the differences of each step.
 pub fn play(recording: &Value) -> Vec<Vec<String>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    // In wall time controllers run on threads, as behind `okgscript sandbox`; slow, so only on demand.
+    let wall = std::env::var_os("OKGSCRIPT_WALL").is_some();
+    let runtime = if wall {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+    } else {
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+    };
     runtime.block_on(async {
-        let clock = Clock::simulated("2026-06-01T08:00:00Z".parse().unwrap());
+        let clock = if wall { Clock::wall() } else { Clock::simulated("2026-06-01T08:00:00Z".parse().unwrap()) };
         let scenario = Some(("conformance".to_owned(), String::new()));
-        let options = Options { scenario, empty: true, ..Options::default() };
+        let seed = std::env::var("OKGSCRIPT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+        let options = Options { scenario, seed, empty: true, ..Options::default() };
         let sandbox = Sandbox::start(&options, clock).await.unwrap();
         Player { sandbox, tokens: Tokens::default(), actor: Actor::controller("kubectl") }.play(recording).await
     })
