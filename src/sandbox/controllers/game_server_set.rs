@@ -23,7 +23,7 @@ const GS: &str = "gameservers.game.kruise.io";
 const COMPONENT: &str = "gameserverset-controller";
 
 /// A pass takes so much longer for each pod of the set.
-const PER_POD: Duration = Duration::from_micros(50);
+const PER_POD: Duration = Duration::from_micros(100);
 
 pub(super) struct GameServerSets(pub Arc<Hub>);
 

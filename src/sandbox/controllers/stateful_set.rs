@@ -25,7 +25,7 @@ pub(super) const ASTS: &str = "statefulsets.apps.kruise.io";
 pub(super) const COMPONENT: &str = "statefulset-controller";
 
 /// A pass takes so much longer for each pod of the set.
-const PER_POD: Duration = Duration::from_micros(50);
+const PER_POD: Duration = Duration::from_micros(100);
 
 pub(super) struct StatefulSets(pub Arc<Hub>);
 
@@ -59,9 +59,10 @@ impl Controller for StatefulSets {
         if !object::terminating(&set) {
             adopt(hub, &set).await?;
         }
-        let mut pods: Vec<Object> = hub.cache.owned(object::meta(&set, "uid"), "pods");
-        pods.retain(|pod| names::ordinal(object::name(pod)).is_some());
-        pods.sort_by_key(|pod| names::ordinal(object::name(pod)));
+        let pods = hub.cache.owned(object::meta(&set, "uid"), "pods");
+        let with_ordinal = |pod: Object| Some((names::ordinal(object::name(&pod))?, pod));
+        let mut pods: Vec<(i32, Object)> = pods.into_iter().filter_map(with_ordinal).collect();
+        pods.sort_by_key(|(ordinal, _)| *ordinal);
         super::take(PER_POD, pods.len()).await;
         let revisions = Revisions::sync(hub, &set).await?;
         let pass = Pass { hub, set: &set, revisions: &revisions, pods: &pods };
@@ -72,8 +73,7 @@ impl Controller for StatefulSets {
             _ => None,
         };
         status_of::report(&pass, failure, walked).await?;
-        let live: Vec<&str> = pods.iter().map(|pod| revision(pod)).collect();
-        revisions.truncate(hub, &set, &live).await?;
+        revisions.truncate(hub, &set, |name| pods.iter().any(|(_, pod)| revision(pod) == name)).await?;
         outcome.map_err(|failure| match failure {
             Failure::Create(status) | Failure::Other(status) => status,
         })
@@ -120,7 +120,7 @@ pub(super) struct Pass<'a> {
     pub set: &'a Object,
     pub revisions: &'a Revisions,
     /// The set's pods, by ordinal.
-    pub pods: &'a [Object],
+    pub pods: &'a [(i32, Object)],
 }
 
 impl Pass<'_> {
@@ -143,9 +143,8 @@ impl Pass<'_> {
         let wanted = self.wanted();
         let mut soonest = self.refresh_all().await?;
         self.create_missing(&wanted).await?;
-        for pod in self.pods.iter().rev() {
-            let ordinal = names::ordinal(object::name(pod)).unwrap_or(-1);
-            if !wanted.contains(&ordinal) && !object::terminating(pod) {
+        for (ordinal, pod) in self.pods.iter().rev() {
+            if !wanted.contains(ordinal) && !object::terminating(pod) {
                 self.keep_claims(pod, true).await?;
                 self.delete(pod).await?;
             }
@@ -161,7 +160,7 @@ impl Pass<'_> {
     /// Sets the readiness gates of in-place updates on pods that wait for them.
     async fn refresh_all(&self) -> Result<Option<Duration>, Failure> {
         let mut soonest = None;
-        for pod in self.pods {
+        for (_, pod) in self.pods {
             if !object::terminating(pod) {
                 soonest = sooner(soonest, stateful_set_update::refresh_gates(self, pod).await?);
             }
@@ -174,12 +173,12 @@ impl Pass<'_> {
         let limit = self.set["spec"]["scaleStrategy"].get("maxUnavailable");
         let mut left = limit.map(|limit| max_unavailable(Some(limit), self.replicas()));
         let mut pods = self.pods.iter().peekable();
-        let mut olds = self.pods.iter().filter(|pod| revision(pod) != self.revisions.update_name()).count();
+        let mut olds = self.pods.iter().filter(|(_, pod)| revision(pod) != self.revisions.update_name()).count();
         for &ordinal in wanted {
-            while pods.peek().is_some_and(|pod| names::ordinal(object::name(pod)) < Some(ordinal)) {
+            while pods.peek().is_some_and(|(found, _)| *found < ordinal) {
                 pods.next();
             }
-            let found = pods.peek().filter(|pod| names::ordinal(object::name(pod)) == Some(ordinal));
+            let found = pods.peek().filter(|(found, _)| *found == ordinal).map(|(_, pod)| pod);
             let uses_one = match found {
                 Some(pod) if object::terminating(pod) => true,
                 Some(pod) if finished(pod) => {

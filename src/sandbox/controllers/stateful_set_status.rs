@@ -28,41 +28,65 @@ pub(super) fn available_for(pod: &Value, set: &Value, now: Timestamp) -> Option<
     (!left.is_zero()).then_some(left)
 }
 
+/// How many pods are what.
+#[derive(Default)]
+struct Counts {
+    replicas: usize,
+    ready: usize,
+    available: usize,
+    current: usize,
+    updated: usize,
+    updated_ready: usize,
+    updated_available: usize,
+}
+
+impl Counts {
+    fn add(&mut self, pod: &Value, set: &Value, now: Timestamp, [current, update]: [&str; 2]) {
+        let (live, name) = (!object::terminating(pod), revision(pod));
+        let ready = running_and_ready(pod);
+        let available = ready && available_for(pod, set, now).is_none();
+        let updated = name == update;
+        self.replicas += 1;
+        self.ready += usize::from(ready);
+        self.available += usize::from(available);
+        self.current += usize::from(live && name == current);
+        self.updated += usize::from(live && updated);
+        self.updated_ready += usize::from(ready && updated);
+        self.updated_available += usize::from(available && updated);
+    }
+}
+
 /// Counts the pods and writes the status if it differs.
 ///
 /// Old pods that are being updated (`walked`) count as current no more.
 pub(super) async fn report(pass: &Pass<'_>, failure: Option<&Status>, walked: usize) -> Result<(), Status> {
     let (set, now) = (pass.set, pass.hub.clock.now());
     let (current, update) = (pass.revisions.current_name(), pass.revisions.update_name());
-    let pods = || pass.pods.iter().filter(|pod| !pod["status"]["phase"].is_null());
-    let ready = |pod: &Value| running_and_ready(pod);
-    let available = |pod: &Value| available_for(pod, set, now).is_none();
-    let at = |pod: &Value, name: &str| revision(pod) == name;
-    let live = |pod: &Value| !object::terminating(pod);
-    let mut current_replicas = pods().filter(|pod| live(pod) && at(pod, current)).count().saturating_sub(walked);
-    let replicas = pods().count();
-    let updated = pods().filter(|pod| live(pod) && at(pod, update)).count();
-    let ready_replicas = pods().filter(|pod| ready(pod)).count();
+    let mut counts = Counts::default();
+    for (_, pod) in pass.pods.iter().filter(|(_, pod)| !pod["status"]["phase"].is_null()) {
+        counts.add(pod, set, now, [current, update]);
+    }
+    let mut current_replicas = counts.current.saturating_sub(walked);
     let mut current_revision = current;
     let rolling = set["spec"]["updateStrategy"]["type"] != "OnDelete";
-    if rolling && updated == replicas && ready_replicas == replicas {
-        (current_replicas, current_revision) = (updated, update);
+    if rolling && counts.updated == counts.replicas && counts.ready == counts.replicas {
+        (current_replicas, current_revision) = (counts.updated, update);
     }
     let mut status = json!({
         "observedGeneration": set["metadata"]["generation"],
-        "replicas": replicas,
-        "readyReplicas": ready_replicas,
-        "availableReplicas": pods().filter(|pod| available(pod)).count(),
+        "replicas": counts.replicas,
+        "readyReplicas": counts.ready,
+        "availableReplicas": counts.available,
         "currentReplicas": current_replicas,
-        "updatedReplicas": updated,
+        "updatedReplicas": counts.updated,
         "currentRevision": current_revision,
         "updateRevision": update,
         "collisionCount": 0,
         "labelSelector": selector(set),
     });
-    let updated_ready = pods().filter(|pod| at(pod, update) && ready(pod)).count();
-    let updated_available = pods().filter(|pod| at(pod, update) && available(pod)).count();
-    for (field, count) in [("updatedReadyReplicas", updated_ready), ("updatedAvailableReplicas", updated_available)] {
+    for (field, count) in
+        [("updatedReadyReplicas", counts.updated_ready), ("updatedAvailableReplicas", counts.updated_available)]
+    {
         if count > 0 {
             status[field] = count.into();
         }
@@ -83,8 +107,8 @@ pub(super) async fn report(pass: &Pass<'_>, failure: Option<&Status>, walked: us
         let counted = claims.iter().map(|claim| {
             json!({
                 "volumeClaimName": object::name(claim),
-                "compatibleReplicas": replicas,
-                "compatibleReadyReplicas": ready_replicas,
+                "compatibleReplicas": counts.replicas,
+                "compatibleReadyReplicas": counts.ready,
             })
         });
         status["volumeClaims"] = counted.collect::<Vec<_>>().into();

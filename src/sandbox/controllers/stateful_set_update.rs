@@ -39,7 +39,7 @@ pub(super) async fn roll(
     }
     let mut soonest = None;
     let mut moved = false;
-    for pod in pass.pods.iter().filter(|pod| !object::terminating(pod)) {
+    for (_, pod) in pass.pods.iter().filter(|(_, pod)| !object::terminating(pod)) {
         moved |= refresh_lifecycle(pass, pod).await?;
     }
     if moved {
@@ -50,8 +50,8 @@ pub(super) async fn roll(
     let pods: BTreeMap<i32, &Object> = pass
         .pods
         .iter()
-        .filter_map(|pod| Some((names::ordinal(object::name(pod))?, pod)))
         .filter(|(ordinal, _)| wanted.contains(ordinal))
+        .map(|(ordinal, pod)| (*ordinal, pod))
         .collect();
     let mut unavailable: BTreeSet<i32> = wanted.iter().filter(|o| !pods.contains_key(o)).copied().collect();
     for (ordinal, pod) in &pods {
@@ -105,7 +105,7 @@ pub(super) async fn roll(
 
 /// Under OnDelete: takes pods into service whose preNormal hook is fulfilled.
 pub(super) async fn take_into_service(pass: &Pass<'_>) -> Result<(), Failure> {
-    for pod in pass.pods.iter().filter(|pod| !object::terminating(pod)) {
+    for (_, pod) in pass.pods.iter().filter(|(_, pod)| !object::terminating(pod)) {
         if lifecycle::state(pod) == "PreparingNormal" {
             refresh_lifecycle(pass, pod).await?;
         }
