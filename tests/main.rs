@@ -9,6 +9,7 @@ mod check;
 mod cli;
 mod cluster;
 mod conformance;
+mod controllers;
 mod readme;
 mod reference;
 mod release;
