@@ -1,12 +1,16 @@
 //! The API behind the wire: what HTTP routes and controllers both call. Every call is synchronous and atomic.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use super::authorize;
 use super::builtin_crds;
+use super::crd;
+use super::delete;
 use super::kinds::{self, Kind};
 use super::object::{Actor, Change, DeleteOptions, Object, Patch};
 use super::status::Status;
@@ -33,6 +37,7 @@ pub(super) struct State {
     pub webhooks: Option<Arc<Webhooks>>,
     pub rng: fastrand::Rng,
     pub clock: Clock,
+    pub logs: BTreeMap<(String, String, String), String>,
 }
 
 impl fmt::Debug for Api {
@@ -106,13 +111,21 @@ impl Api {
         for kind in kinds::built_in() {
             store.serve(kind);
         }
-        let state = State { store, webhooks: None, rng: fastrand::Rng::with_seed(seed ^ 0x6f6b_6773), clock };
+        let rng = fastrand::Rng::with_seed(seed ^ 0x6f6b_6773);
+        let state = State { store, webhooks: None, rng, clock, logs: BTreeMap::new() };
         let (wake, _) = watch::channel(state.store.version());
         let api = Api(Arc::new(Shared { clock, state: Mutex::new(state), wake }));
-        for kind in builtin_crds::kinds() {
-            api.state().store.serve(kind);
-        }
         let actor = Actor::controller("kube-apiserver");
+        for definition in builtin_crds::definitions() {
+            if let Err(status) = api.create(&actor, crd::KEY, definition.clone()) {
+                tracing::error!("definition `{}`: {}", super::object::name(definition), status.message);
+            }
+        }
+        for (resource, body) in authorize::bootstrap() {
+            if let Err(status) = api.create(&actor, resource, body) {
+                tracing::error!("{resource}: {}", status.message);
+            }
+        }
         for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
             let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
             if let Err(status) = api.create(&actor, "namespaces", body) {
@@ -169,12 +182,12 @@ impl Api {
 
     /// Returns an object; `namespace` is empty for cluster-scoped kinds.
     pub fn get(&self, resource: &str, namespace: &str, name: &str) -> Option<Object> {
-        self.read(|store| store.get(resource, namespace, name))
+        self.read(|store| store.get(shelf(resource), namespace, name))
     }
 
     /// Returns objects of one namespace or of all, ordered by namespace and name.
     pub fn list(&self, resource: &str, namespace: Option<&str>) -> Vec<Object> {
-        self.read(|store| store.list(resource, namespace))
+        self.read(|store| store.list(shelf(resource), namespace))
     }
 
     /// Returns the newest resourceVersion.
@@ -290,6 +303,26 @@ impl Api {
         Ok(if deleted.gone { None } else { Some(deleted.object) })
     }
 
+    /// Returns what a container has logged.
+    pub fn log(&self, namespace: &str, pod: &str, container: &str) -> String {
+        let key = (namespace.to_owned(), pod.to_owned(), container.to_owned());
+        self.state().logs.get(&key).cloned().unwrap_or_default()
+    }
+
+    /// Adds lines to what a container has logged.
+    pub fn append_log(&self, namespace: &str, pod: &str, container: &str, lines: &str) {
+        let key = (namespace.to_owned(), pod.to_owned(), container.to_owned());
+        self.state().logs.entry(key).or_default().push_str(lines);
+    }
+
+    /// Gives a pod its node, as a scheduler does.
+    pub fn bind(&self, namespace: &str, pod: &str, node: &str) -> Result<Object, Status> {
+        self.write(|state| {
+            let kind = served(state, "pods")?;
+            write::bind(state, &kind, namespace, pod, node)
+        })
+    }
+
     /// Deletes an object and returns its last state.
     pub fn delete_with(
         &self,
@@ -301,9 +334,14 @@ impl Api {
     ) -> Result<Deleted, Status> {
         self.write(|state| {
             let kind = served(state, resource)?;
-            write::delete(state, &kind, namespace, name, options)
+            delete::delete(state, &kind, namespace, name, options)
         })
     }
+}
+
+/// Events of both groups are the same objects.
+fn shelf(resource: &str) -> &str {
+    if resource == "events.events.k8s.io" { "events" } else { resource }
 }
 
 fn has(list: &[String], item: &str) -> bool {

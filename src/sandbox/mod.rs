@@ -4,22 +4,33 @@
 //! must not know scripts, bindings or the client side.
 
 pub mod api;
+mod authorize;
 pub mod autoscaler;
 mod builtin_crds;
 mod controllers;
+mod convert;
+pub mod coverage;
+mod crd;
+mod decode;
+mod delete;
+pub mod faults;
+mod fields;
 mod history;
 pub mod kinds;
 mod names;
 pub mod object;
 mod patch;
 pub mod players;
+mod quantity;
 pub mod routes;
 mod rules;
 pub mod scaler;
 pub mod scenario;
+mod schema;
 pub mod selector;
 pub mod status;
 mod store;
+mod strategic;
 mod webhooks;
 mod wire;
 pub mod world;
@@ -83,8 +94,10 @@ impl Sandbox {
     pub async fn start(options: &Options, clock: Clock) -> Result<Sandbox, Diagnostic> {
         let scenario = Scenario::of(options)?;
         let api = Api::new(clock, options.seed);
-        autoscaler::define(&api)?;
-        let http = HttpOptions { token: options.token.clone() };
+        if options.controllers || !options.empty {
+            autoscaler::define(&api)?;
+        }
+        let http = HttpOptions { token: options.token.clone(), seed: options.seed, ..HttpOptions::default() };
         let params = scenario.params.clone();
         let mut sandbox =
             Sandbox { api, http, params, controllers: None, _autoscaler: None, _players: Players::default() };

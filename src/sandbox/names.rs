@@ -18,7 +18,7 @@ fn is_label(text: &str) -> bool {
 pub fn subdomain(name: &str) -> Vec<String> {
     let mut faults = Vec::new();
     if name.len() > 253 {
-        faults.push("must be no more than 253 bytes".to_owned());
+        faults.push("must be no more than 253 characters".to_owned());
     }
     if !name.split('.').all(is_label) {
         faults.push(SUBDOMAIN.to_owned());
@@ -30,9 +30,11 @@ pub fn subdomain(name: &str) -> Vec<String> {
 pub fn label(name: &str) -> Vec<String> {
     let mut faults = Vec::new();
     if name.len() > 63 {
-        faults.push("must be no more than 63 bytes".to_owned());
+        faults.push("must be no more than 63 characters".to_owned());
     }
-    if !is_label(name) {
+    if name.contains('.') {
+        faults.push("must not contain dots".to_owned());
+    } else if !is_label(name) {
         faults.push(LABEL.to_owned());
     }
     faults
@@ -42,7 +44,7 @@ pub fn label(name: &str) -> Vec<String> {
 pub fn dns_1035(name: &str) -> Vec<String> {
     let mut faults = Vec::new();
     if name.len() > 63 {
-        faults.push("must be no more than 63 bytes".to_owned());
+        faults.push("must be no more than 63 characters".to_owned());
     }
     if !is_label(name) || !name.starts_with(|c: char| c.is_ascii_lowercase()) {
         faults.push(DNS_1035.to_owned());
@@ -93,7 +95,7 @@ pub fn label_key_faults(key: &str) -> Vec<String> {
     if name.is_empty() {
         faults.push("name part must be non-empty".to_owned());
     } else if name.len() > 63 {
-        faults.push("name part must be no more than 63 bytes".to_owned());
+        faults.push("name part must be no more than 63 characters".to_owned());
     }
     if !is_word(name) {
         faults.push(NAME_PART.to_owned());
@@ -110,7 +112,7 @@ pub fn label_value(value: &str) -> Option<String> {
 pub fn label_value_faults(value: &str) -> Vec<String> {
     let mut faults = Vec::new();
     if value.len() > 63 {
-        faults.push("must be no more than 63 bytes".to_owned());
+        faults.push("must be no more than 63 characters".to_owned());
     }
     if !value.is_empty() && !is_word(value) {
         faults.push(VALUE.to_owned());

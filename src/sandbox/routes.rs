@@ -1,36 +1,89 @@
 //! The HTTP server: from a request to its answer.
 
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
+use http::header;
 
 use super::api::Api;
+use super::faults::{Answer, Faults, Verdict};
 use super::wire::request::Request;
 use super::wire::{answer, dispatch};
 
 /// How the server meets its clients.
 #[derive(Clone, Debug, Default)]
 pub struct HttpOptions {
-    /// The token that the administrator sends; without one everybody is the administrator.
+    /// The token that the administrator sends. Without one everybody is the administrator, and who is acted for may do
+    /// everything as well, unless the cluster has role bindings of its own.
     pub token: Option<String>,
+    /// Tokens of other users: token, name, groups.
+    pub tokens: Vec<(String, String, Vec<String>)>,
+    /// What goes wrong on request.
+    pub faults: Faults,
+    /// The seed of the time that each request takes when the clock jumps.
+    pub seed: u64,
 }
 
 #[derive(Clone, Debug)]
 struct Server {
     api: Api,
-    options: HttpOptions,
+    options: Arc<HttpOptions>,
+    rng: Arc<Mutex<fastrand::Rng>>,
 }
 
 /// Returns the server's router: all paths of a kube-apiserver.
 pub fn router(api: Api, options: HttpOptions) -> Router {
-    Router::new().fallback(handle).with_state(Server { api, options })
+    let rng = Arc::new(Mutex::new(fastrand::Rng::with_seed(options.seed ^ 0x6874_7470)));
+    Router::new().fallback(handle).with_state(Server { api, options: Arc::new(options), rng })
+}
+
+impl Server {
+    /// Where time jumps, a request takes one to three milliseconds: a loop of polls must let time pass.
+    async fn take_time(&self) {
+        if self.api.clock().jumps() {
+            let micros = self.rng.lock().unwrap_or_else(PoisonError::into_inner).u64(1000..=3000);
+            tokio::time::sleep(Duration::from_micros(micros)).await;
+        }
+    }
 }
 
 async fn handle(State(server): State<Server>, request: http::Request<Body>) -> Response {
-    let answer = match Request::read(request, &server.options).await {
-        Ok(request) => dispatch::answer(&server.api, request).await,
+    server.take_time().await;
+    let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("").to_owned();
+    let Verdict { fault, watch, behind } = server.options.faults.judge(request.method(), request.uri());
+    if let Some(delay) = fault.as_ref().and_then(|fault| fault.delay) {
+        tokio::time::sleep(delay).await;
+    }
+    let before = fault.as_ref().filter(|fault| !fault.after_applying);
+    if let Some(answer) = before.and_then(|fault| fault.answer.as_ref()) {
+        return broken(answer);
+    }
+    let outcome = match Request::read(&server.api, request, &server.options).await {
+        Ok(mut request) => {
+            request.behind = behind;
+            dispatch::answer(&server.api, request, watch).await
+        }
         Err(status) => Err(status),
     };
-    answer.unwrap_or_else(|status| answer::refusal(&status))
+    if let Some(answer) = fault.and_then(|fault| fault.answer) {
+        return broken(&answer);
+    }
+    outcome.unwrap_or_else(|status| answer::refusal(&status, &accept))
+}
+
+/// Returns what a fault lets the client see.
+fn broken(fault: &Answer) -> Response {
+    match fault {
+        Answer::Status(status) => answer::refusal(status, ""),
+        Answer::Reset => {
+            let error =
+                std::io::Error::new(std::io::ErrorKind::ConnectionReset, "connection reset by a fault on request");
+            let body = Body::from_stream(futures::stream::once(async move { Err::<bytes::Bytes, _>(error) }));
+            answer::typed(200, "application/json", body)
+        }
+    }
 }

@@ -198,7 +198,7 @@ impl Parser {
         let number = |value: &str| {
             value.parse::<i64>().map_err(|_| {
                 let why = "for 'Gt', 'Lt' operators, the value must be an integer";
-                format!("unable to parse requirement: values[0][{key}]: Invalid value: {value:?}: {why}")
+                format!("unable to parse requirement: values[0]: Invalid value: {value:?}: {why}")
             })
         };
         let rule = match sign.as_str() {

@@ -13,6 +13,17 @@ pub struct Status {
     pub message: String,
     /// Name, group, kind, uid, causes and `retryAfterSeconds`; null if the answer has none.
     pub details: Value,
+    /// What few refusals have beside it.
+    pub extra: Option<Box<Extra>>,
+}
+
+/// What goes with few refusals.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Extra {
+    /// Warnings that go with the refusal.
+    pub warnings: Vec<String>,
+    /// The token to go on with after a page was lost.
+    pub continue_token: Option<String>,
 }
 
 /// One reason of a 422, with the place in the object.
@@ -104,7 +115,15 @@ pub fn shown(value: &Value) -> String {
 impl Status {
     /// A refusal with its parts.
     pub fn new(code: u16, reason: &str, message: impl Into<String>, details: Value) -> Status {
-        Status { code, reason: reason.to_owned(), message: message.into(), details }
+        Status { code, reason: reason.to_owned(), message: message.into(), details, extra: None }
+    }
+
+    /// Adds warnings for the client.
+    pub fn warned(mut self, warnings: &[String]) -> Status {
+        if !warnings.is_empty() {
+            self.extra.get_or_insert_default().warnings.extend_from_slice(warnings);
+        }
+        self
     }
 
     /// 404: the object is not there. `qualified` is `pods` or `gameservers.game.kruise.io`.
@@ -126,9 +145,16 @@ impl Status {
 
     /// 422 with its causes. `kind` is `Pod` or `GameServer.game.kruise.io`.
     pub fn invalid(kind: &str, name: &str, causes: &[Cause]) -> Status {
-        let text = match causes {
-            [one] => one.text(),
-            many => format!("[{}]", many.iter().map(Cause::text).collect::<Vec<_>>().join(", ")),
+        // A text that stands twice among the causes is told once.
+        let mut texts: Vec<String> = Vec::new();
+        for text in causes.iter().map(Cause::text) {
+            if !texts.contains(&text) {
+                texts.push(text);
+            }
+        }
+        let text = match &texts[..] {
+            [one] => one.clone(),
+            many => format!("[{}]", many.join(", ")),
         };
         let message = format!("{kind} {name:?} is invalid: {text}");
         let mut details = details(kind, name);
@@ -143,6 +169,13 @@ impl Status {
     pub fn bare_invalid() -> Status {
         let message = "the server rejected our request due to an error in our request";
         Status::new(422, "Invalid", message, json!({}))
+    }
+
+    /// 422 of a patch whose outcome cannot be read.
+    pub fn unreadable_patch(value: &str, why: &str) -> Status {
+        let message = format!("Invalid value: {value:?}: {why}");
+        let causes = json!([{"reason": "FieldValueInvalid", "message": message, "field": "patch"}]);
+        Status::new(422, "Invalid", format!(" \"\" is invalid: patch: {message}"), json!({"causes": causes}))
     }
 
     /// 400.
@@ -183,7 +216,11 @@ impl Status {
         let mut status = Map::new();
         status.insert("kind".into(), "Status".into());
         status.insert("apiVersion".into(), "v1".into());
-        status.insert("metadata".into(), json!({}));
+        let metadata = match self.extra.as_ref().and_then(|extra| extra.continue_token.as_ref()) {
+            Some(token) => json!({"continue": token}),
+            None => json!({}),
+        };
+        status.insert("metadata".into(), metadata);
         status.insert("status".into(), "Failure".into());
         status.insert("message".into(), self.message.clone().into());
         if !self.reason.is_empty() {

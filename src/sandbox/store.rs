@@ -34,8 +34,13 @@ impl Store {
 
     /// Serves a kind from now on, or replaces its declaration.
     pub fn serve(&mut self, kind: Kind) {
-        self.shelves.entry(kind.key.clone()).or_default();
+        self.shelves.entry(kind.shelf.clone()).or_default();
         self.kinds.insert(kind.key.clone(), Arc::new(kind));
+    }
+
+    /// Serves a kind no longer. Its objects must be gone.
+    pub fn withdraw(&mut self, key: &str) {
+        self.kinds.remove(key);
     }
 
     /// Returns a kind by `<plural>[.<group>]`.
@@ -100,26 +105,26 @@ impl Store {
         self.version += 1;
         object::meta_mut(&mut value).insert("resourceVersion".into(), self.version.to_string().into());
         let object: Object = Arc::new(value);
-        let shelf = self.shelves.entry(kind.key.clone()).or_default();
+        let shelf = self.shelves.entry(kind.shelf.clone()).or_default();
         let names = shelf.entry(object::namespace(&object).to_owned()).or_default();
         let previous = names.insert(object::name(&object).to_owned(), object.clone());
         let change = if previous.is_some() { ChangeKind::Modified } else { ChangeKind::Added };
-        self.log(&kind.key, change, object.clone(), previous);
+        self.log(&kind.shelf, change, object.clone(), previous);
         object
     }
 
     /// Takes an object out; its last state gets the version of the deletion.
     pub fn remove(&mut self, kind: &Kind, namespace: &str, name: &str) -> Option<Object> {
-        let names = self.shelves.get_mut(&kind.key)?.get_mut(namespace)?;
+        let names = self.shelves.get_mut(&kind.shelf)?.get_mut(namespace)?;
         let previous = names.remove(name)?;
         if names.is_empty() {
-            self.shelves.get_mut(&kind.key)?.remove(namespace);
+            self.shelves.get_mut(&kind.shelf)?.remove(namespace);
         }
         self.version += 1;
         let mut last = (*previous).clone();
         object::meta_mut(&mut last).insert("resourceVersion".into(), self.version.to_string().into());
         let last: Object = Arc::new(last);
-        self.log(&kind.key, ChangeKind::Deleted, last.clone(), Some(previous));
+        self.log(&kind.shelf, ChangeKind::Deleted, last.clone(), Some(previous));
         Some(last)
     }
 

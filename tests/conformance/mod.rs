@@ -1,3 +1,5 @@
 //! Recordings of real servers, played against the embedded cluster.
 
+mod api;
 mod okg;
+mod unify;

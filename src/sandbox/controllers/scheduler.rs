@@ -67,14 +67,7 @@ impl Controller for Scheduler {
                 return Ok(None);
             }
         };
-        let bind = |pod: &mut Value| {
-            pod["spec"]["nodeName"] = node.clone().into();
-            true
-        };
-        ignore_missing(hub.kubernetes.modify("pods", "", at, bind).await)?;
-        let condition = json!({"type": "PodScheduled", "status": "True", "lastTransitionTime": now});
-        let change = |pod: &mut Value| set_condition(pod, condition.clone());
-        ignore_missing(hub.kubernetes.modify("pods", "status", at, change).await)?;
+        ignore_missing(hub.api.bind(at.0, at.1, &node).map(|_| ()))?;
         Ok(None)
     }
 }

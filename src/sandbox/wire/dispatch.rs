@@ -6,12 +6,17 @@ use axum::response::Response;
 use http::Method;
 use serde_json::{Value, json};
 
+use super::accept::{self, Accepted, View};
+use super::options::{self, bad_version};
 use super::request::{Request, decoded};
-use super::{answer, discovery, list, reviews, watch};
+use super::{answer, discovery, list, openapi, protobuf, reviews, subresources, table, watch};
 use crate::sandbox::api::{Api, WriteOptions};
+use crate::sandbox::authorize::{self, Attributes};
+use crate::sandbox::convert;
+use crate::sandbox::faults::WatchFault;
 use crate::sandbox::kinds::{Kind, key};
-use crate::sandbox::object::{self, Actor, DeleteOptions, Patch};
-use crate::sandbox::status::Status;
+use crate::sandbox::object::{self, Actor, DeleteOptions, Object, Patch};
+use crate::sandbox::status::{Cause, Status, details};
 
 /// What a path of a resource names.
 #[derive(Clone, Debug)]
@@ -31,9 +36,7 @@ pub struct Target {
 impl Target {
     /// Returns an object in the version of the path.
     pub fn shown(&self, value: &Value) -> Value {
-        let mut value = value.clone();
-        value["apiVersion"] = self.kind.api_version(&self.version).into();
-        value
+        convert::from_stored(&self.kind, &self.version, value)
     }
 
     /// Returns the namespace to list, `None` for all.
@@ -42,24 +45,26 @@ impl Target {
     }
 }
 
-/// Answers a request.
-pub async fn answer(api: &Api, request: Request) -> Result<Response, Status> {
-    let path = request.path.trim_end_matches('/').to_owned();
-    let parts: Vec<String> = path.split('/').skip(1).map(|part| decoded(part, false)).collect();
-    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-    if let Some(response) = discovery::answer(api, &request, &parts) {
-        return Ok(response);
-    }
-    let (group, version, rest) = match &parts[..] {
+/// The parts of a path below a group and version.
+#[derive(Clone, Debug, Default)]
+struct Parts {
+    group: String,
+    version: String,
+    namespace: String,
+    plural: String,
+    name: String,
+    subresource: String,
+    watching: bool,
+}
+
+fn parse(parts: &[&str]) -> Option<Parts> {
+    let (group, version, rest) = match parts {
         ["api", version, rest @ ..] if !rest.is_empty() => ("", *version, rest),
         ["apis", group, version, rest @ ..] if !rest.is_empty() => (*group, *version, rest),
-        _ => return Ok(answer::page_not_found()),
+        _ => return None,
     };
-    if let Some(response) = reviews::answer(&request, group, rest) {
-        return response;
-    }
     let (watching, rest) = match rest {
-        ["watch", rest @ ..] => (true, rest),
+        ["watch", rest @ ..] if !rest.is_empty() => (true, rest),
         rest => (false, rest),
     };
     let (namespace, rest) = match rest {
@@ -68,138 +73,524 @@ pub async fn answer(api: &Api, request: Request) -> Result<Response, Status> {
         }
         rest => ("", rest),
     };
-    let [plural, names @ ..] = rest else { return Ok(answer::page_not_found()) };
-    let kind = api.kind(&key(group, plural)).filter(|kind| kind.versions.iter().any(|v| v == version));
-    let Some(kind) = kind else {
-        if group.is_empty() && version == "v1" {
-            let message = "the server could not find the requested resource";
-            return Err(Status::new(404, "NotFound", message, json!({})));
-        }
-        return Ok(answer::page_not_found());
-    };
-    let target = Target {
-        kind,
+    let [plural, names @ ..] = rest else { return None };
+    Some(Parts {
+        group: group.to_owned(),
         version: version.to_owned(),
         namespace: namespace.to_owned(),
+        plural: (*plural).to_owned(),
         name: names.first().copied().unwrap_or("").to_owned(),
         subresource: names.get(1..).unwrap_or_default().join("/"),
+        watching,
+    })
+}
+
+fn verb(request: &Request, parts: &Parts) -> &'static str {
+    let named = !parts.name.is_empty();
+    match request.method {
+        Method::GET | Method::HEAD if named => "get",
+        Method::GET | Method::HEAD if parts.watching || request.flag("watch") => "watch",
+        Method::GET | Method::HEAD => "list",
+        Method::POST => "create",
+        Method::PUT => "update",
+        Method::PATCH => "patch",
+        Method::DELETE if named => "delete",
+        Method::DELETE => "deletecollection",
+        _ => "",
+    }
+}
+
+/// Answers a request.
+pub async fn answer(api: &Api, request: Request, fault: Option<WatchFault>) -> Result<Response, Status> {
+    let whole = request.path.clone();
+    let path = whole.trim_end_matches('/');
+    let parts: Vec<String> = path.split('/').skip(1).map(|part| decoded(part, false)).collect();
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    if parts.len() > 2 && parts.contains(&"") {
+        return Err(unknown_resource());
+    }
+    let Some(found) = parse(&parts) else {
+        let verb = request.method.as_str().to_lowercase();
+        let attributes = Attributes { verb, path: path.to_owned(), ..Attributes::default() };
+        let attributes = if path.is_empty() { Attributes { path: "/".into(), ..attributes } } else { attributes };
+        authorize::check(api, &request.actor, &attributes)?;
+        if let Some(response) = openapi::answer(api, &request, &parts)? {
+            return Ok(response);
+        }
+        return match discovery::answer(api, &request, &parts)? {
+            Some(response) => Ok(response),
+            None => Ok(answer::page_not_found()),
+        };
     };
-    let watching = watching || (request.flag("watch") && target.name.is_empty());
-    match (&request.method, target.name.is_empty()) {
-        (&Method::GET, true) if watching => watch::answer(api, &request, &target),
-        (&Method::GET, true) => list::answer(api, &request, &target),
-        (&Method::GET | &Method::HEAD, false) => get(api, &target),
-        (&Method::POST, _) => create(api, &request, &target),
-        (&Method::PUT, false) => replace(api, &request, &target),
-        (&Method::PATCH, false) => patch(api, &request, &target),
-        (&Method::DELETE, false) => delete(api, &request, &target),
-        (&Method::DELETE, true) => delete_all(api, &request, &target),
-        _ => Err(Status::method_not_allowed("the server does not allow this method on the requested resource")),
+    let mut attributes = Attributes {
+        verb: verb(&request, &found).into(),
+        group: found.group.clone(),
+        resource: found.plural.clone(),
+        subresource: found.subresource.clone(),
+        namespace: found.namespace.clone(),
+        name: found.name.clone(),
+        path: String::new(),
+    };
+    if found.plural == "namespaces" && found.group.is_empty() {
+        attributes.namespace.clone_from(&found.name);
+    }
+    if ["list", "watch", "deletecollection"].contains(&attributes.verb.as_str())
+        && let Some(name) = crate::sandbox::selector::Fields::parse(request.option("fieldSelector").unwrap_or(""))
+            .ok()
+            .and_then(|fields| fields.name().map(str::to_owned))
+    {
+        attributes.name = name;
+    }
+    authorize::check(api, &request.actor, &attributes)?;
+    if let Some(response) = reviews::answer(api, &request, &found.group, &found.plural, &found.namespace) {
+        return response;
+    }
+    let kind = api.kind(&key(&found.group, &found.plural)).filter(|kind| kind.versions.contains(&found.version));
+    let Some(kind) = kind else { return missing_resource(api, &found) };
+    let target = Target {
+        kind,
+        version: found.version.clone(),
+        namespace: found.namespace.clone(),
+        name: found.name.clone(),
+        subresource: found.subresource.clone(),
+    };
+    let result = route(api, &request, &target, found.watching, fault).await;
+    let form = target.kind.form(&target.version);
+    match (result, &form.deprecation) {
+        (Ok(response), Some(warning)) => Ok(answer::with_warnings(response, std::slice::from_ref(warning))),
+        (result, _) => result,
     }
 }
 
-fn missing(target: &Target) -> Status {
-    Status::not_found(&target.kind.key, &target.name)
+fn unknown_resource() -> Status {
+    Status::new(404, "NotFound", "the server could not find the requested resource", json!({}))
 }
 
-fn get(api: &Api, target: &Target) -> Result<Response, Status> {
-    let object = api.get(&target.kind.key, &target.namespace, &target.name).ok_or_else(|| missing(target))?;
-    Ok(answer::json(200, &target.shown(&object)))
+/// Unknown resources of built-in groups get a Status, all others a text.
+fn missing_resource(api: &Api, found: &Parts) -> Result<Response, Status> {
+    let built_in = found.group.is_empty() && found.version == "v1";
+    let other = api.read(|store| {
+        store.kinds().any(|kind| !kind.custom && kind.group == found.group && kind.versions.contains(&found.version))
+    });
+    if built_in || other { Err(unknown_resource()) } else { Ok(answer::page_not_found()) }
 }
 
-fn actor(request: &Request) -> Actor {
-    let mut actor = request.actor.clone();
-    if let Some(manager) = request.set_option("fieldManager") {
-        actor.manager = manager.to_owned();
+async fn route(
+    api: &Api,
+    request: &Request,
+    target: &Target,
+    watching: bool,
+    fault: Option<WatchFault>,
+) -> Result<Response, Status> {
+    let kind = &target.kind;
+    let named = !target.name.is_empty();
+    // Paths that do not fit the kind's scope are not served.
+    let scoped = !target.namespace.is_empty();
+    if scoped && !kind.namespaced {
+        return if kind.custom { Ok(answer::page_not_found()) } else { Err(unknown_resource()) };
     }
-    actor
+    if kind.namespaced && !scoped && (named || !matches!(request.method, Method::GET | Method::HEAD)) {
+        if kind.custom {
+            return Ok(answer::page_not_found());
+        }
+        return Err(if named { unknown_resource() } else { not_allowed() });
+    }
+    if !target.subresource.is_empty()
+        && let Some(response) = subresources::answer(api, request, target).await?
+    {
+        return Ok(response);
+    }
+    let form = || accept::negotiate(request.header("accept"), !kind.custom);
+    match (&request.method, named) {
+        (&Method::GET, false) if watching || request.flag("watch") => {
+            watch::answer(api, request, target, &form()?, fault)
+        }
+        (&Method::GET | &Method::HEAD, false) => list::answer(api, request, target, &form()?).await,
+        (&Method::GET | &Method::HEAD, true) => get(api, request, target, &form()?).await,
+        (&Method::POST, true) if !kind.custom => Err(not_allowed()),
+        (&Method::POST, _) => create(api, request, target, &form()?),
+        (&Method::PUT | &Method::PATCH, false) if kind.custom => Err(Status::bad_request("name must be provided")),
+        (&Method::PUT, true) => replace(api, request, target, &form()?),
+        (&Method::PATCH, true) => patch(api, request, target, &form()?),
+        (&Method::DELETE, true) => delete(api, request, target, &form()?),
+        (&Method::DELETE, false) if &*kind.key != "namespaces" => delete_all(api, request, target, &form()?),
+        _ => Err(not_allowed()),
+    }
 }
 
-fn options(request: &Request, target: &Target) -> WriteOptions {
+/// 405 of built-in paths.
+pub fn not_allowed() -> Status {
+    Status::method_not_allowed("the server does not allow this method on the requested resource")
+}
+
+/// 405 of custom resources.
+pub fn not_supported(kind: &Kind, verb: &str) -> Status {
+    let message = format!("{verb} is not supported on resources of kind \"{}\"", kind.key);
+    Status::new(405, "MethodNotAllowed", message, details(&kind.key, ""))
+}
+
+/// Returns one object in the view that was agreed on.
+pub fn one(
+    api: &Api,
+    request: &Request,
+    target: &Target,
+    form: &Accepted,
+    code: u16,
+    object: &Object,
+) -> Result<Response, Status> {
+    table::check(request, &form.view)?;
+    let value = match &form.view {
+        View::Whole => target.shown(object),
+        View::Metadata(version) => list::partial(object, version),
+        View::Table(version) => {
+            let meta = json!({"resourceVersion": object::meta(object, "resourceVersion")});
+            table::table(api, request, target, std::slice::from_ref(object), meta, version, true)
+        }
+    };
+    Ok(answer::encoded(request, form.encoding, code, &value))
+}
+
+async fn get(api: &Api, request: &Request, target: &Target, form: &Accepted) -> Result<Response, Status> {
+    if let Some(text) = request.set_option("resourceVersion") {
+        let version = text.parse::<u64>().map_err(|_| Status::unknown(bad_version(text)))?;
+        list::reach(api, version).await?;
+    }
+    let object = api
+        .get(&target.kind.key, &target.namespace, &target.name)
+        .ok_or_else(|| Status::not_found(&target.kind.key, &target.name))?;
+    one(api, request, target, form, 200, &object)
+}
+
+/// Returns who writes, with the name for managedFields.
+pub fn actor(request: &Request) -> Actor {
+    Actor { manager: request.manager(), ..request.actor.clone() }
+}
+
+fn write_options(target: &Target, options: &options::Write, findings: Vec<String>) -> WriteOptions {
     WriteOptions {
-        dry_run: request.set_option("dryRun").is_some(),
+        dry_run: options.dry_run,
+        validation: options.validation,
         version: Some(target.version.clone()),
         tracked: true,
-        ..WriteOptions::default()
+        findings,
     }
 }
 
-fn create(api: &Api, request: &Request, target: &Target) -> Result<Response, Status> {
-    let (actor, options) = (actor(request), options(request, target));
-    let written = api.create_with(&actor, &target.kind.key, &target.namespace, request.json()?, &options)?;
-    Ok(answer::with_warnings(answer::json(201, &target.shown(&written.object)), &written.warnings))
+const BODIES: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+
+/// 415 with the types that are read.
+pub fn unsupported(types: &str) -> Status {
+    let message = format!("the body of the request was in an unknown format - accepted media types include: {types}");
+    Status::new(415, "UnsupportedMediaType", message, Value::Null)
 }
 
-fn replace(api: &Api, request: &Request, target: &Target) -> Result<Response, Status> {
-    let (actor, options) = (actor(request), options(request, target));
-    let Target { kind, namespace, name, subresource, .. } = target;
-    let body = request.json()?;
-    let written = api.replace_with(&actor, &kind.key, subresource, namespace, name, body, &options)?;
-    Ok(answer::with_warnings(answer::json(200, &target.shown(&written.object)), &written.warnings))
+/// Reads an object out of a body, with the findings of the reader.
+fn body(request: &Request, target: &Target) -> Result<(Value, Vec<String>), Status> {
+    let kind = &target.kind;
+    let unrecognized = |why: String| {
+        Status::bad_request(format!("the object provided is unrecognized (must be of type {}): {why}", kind.kind))
+    };
+    let shown = || {
+        let text = String::from_utf8_lossy(&request.body);
+        if text.is_empty() {
+            "<empty>".to_owned()
+        } else if text.starts_with('{') {
+            text.chars().take(1024).collect()
+        } else {
+            request.body.iter().take(1024).map(|byte| format!("{byte:02x}")).collect()
+        }
+    };
+    let (value, repeated) = match request.content_type() {
+        "" | "application/json" => {
+            let read = super::json::read(&request.body).map_err(|why| {
+                unrecognized(format!("couldn't get version/kind; json parse error: {why} ({})", shown()))
+            })?;
+            (read.value, read.repeated)
+        }
+        "application/yaml" => {
+            let value: Result<Value, _> = serde_saphyr::from_slice(&request.body);
+            let value = value.map_err(|error| {
+                unrecognized(format!("couldn't get version/kind; json parse error: {error} ({})", shown()))
+            })?;
+            (value, Vec::new())
+        }
+        protobuf::MEDIA => (protobuf::read(&request.body).map_err(Status::bad_request)?, Vec::new()),
+        _ => return Err(unsupported(BODIES)),
+    };
+    if !value.is_object() {
+        let found = match &value {
+            Value::Array(_) => "array",
+            Value::String(_) => "string",
+            Value::Number(_) => "number",
+            Value::Bool(_) => "bool",
+            _ => "null",
+        };
+        const TYPE: &str =
+            r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
+        let why = format!(
+            "couldn't get version/kind; json parse error: json: cannot unmarshal {found} into Go value of type {TYPE} ({})",
+            shown()
+        );
+        return Err(unrecognized(why));
+    }
+    check_kind(request, target, &value, &shown)?;
+    Ok((value, repeated.into_iter().map(|path| format!("duplicate field {path:?}")).collect()))
 }
 
-fn patch(api: &Api, request: &Request, target: &Target) -> Result<Response, Status> {
-    let (actor, options) = (actor(request), options(request, target));
+/// Holds the kind and version of a body against those of the path.
+fn check_kind(request: &Request, target: &Target, value: &Value, shown: &dyn Fn() -> String) -> Result<(), Status> {
+    let kind = &target.kind;
+    let (version, found) = (object::text_at(value, &["apiVersion"]), object::text_at(value, &["kind"]));
+    let expected = kind.api_version(&target.version);
+    if kind.custom {
+        if found.is_empty() {
+            let text = String::from_utf8_lossy(&request.body);
+            let message = format!(
+                "the object provided is unrecognized (must be of type {}): Object 'Kind' is missing in '{}' ({})",
+                kind.kind,
+                text.trim_end(),
+                shown()
+            );
+            return Err(Status::bad_request(message));
+        }
+        if version != expected {
+            let why =
+                format!("the API version in the data ({version}) does not match the expected API version ({expected})");
+            // A version of this kind that nobody knows has no members either.
+            let own = version.split_once('/').is_some_and(|(group, _)| group == kind.group) && found == kind.kind;
+            let members = value.as_object().into_iter().flatten().map(|(key, _)| key.as_str());
+            let warnings: Vec<String> = members
+                .filter(|key| own && !["apiVersion", "kind", "metadata"].contains(key))
+                .map(|key| format!("unknown field {key:?}"))
+                .collect();
+            return Err(Status::bad_request(why).warned(&warnings));
+        }
+        return Ok(());
+    }
+    if found.is_empty() && version.is_empty() {
+        return Ok(());
+    }
+    let short = version.rsplit('/').next().unwrap_or("");
+    if found == kind.kind && version != expected && !version.is_empty() {
+        let why =
+            format!("no kind {found:?} is registered for version {version:?} in scheme \"pkg/runtime/scheme.go:111\"");
+        let message = format!("{found} in version {version:?} cannot be handled as a {}: {why}", kind.kind);
+        return Err(Status::bad_request(message));
+    }
+    if found != kind.kind && !found.is_empty() {
+        let package = if kind.group.is_empty() { "core" } else { kind.group.split('.').next().unwrap_or("") };
+        let why = format!("converting ({short}.{found}) to ({package}.{}): unknown conversion", kind.kind);
+        let message = format!("{found} in version {short:?} cannot be handled as a {}: {why}", kind.kind);
+        return Err(Status::bad_request(message));
+    }
+    Ok(())
+}
+
+const SPACE: &str = "the namespace of the provided object does not match the namespace sent on the request";
+
+fn create(api: &Api, request: &Request, target: &Target, form: &Accepted) -> Result<Response, Status> {
+    request.check_size()?;
+    let options = options::write(request, "CreateOptions", false)?;
+    let (value, findings) = body(request, target)?;
+    let options = write_options(target, &options, findings);
+    let (kind, space) = (&target.kind, &target.namespace);
+    let written = api.create_with(&actor(request), &kind.key, space, value, &options)?;
+    let response = one(api, request, target, form, 201, &written.object)?;
+    Ok(answer::with_warnings(response, &written.warnings))
+}
+
+fn replace(api: &Api, request: &Request, target: &Target, form: &Accepted) -> Result<Response, Status> {
+    request.check_size()?;
+    let options = options::write(request, "UpdateOptions", false)?;
+    let (value, findings) = body(request, target)?;
     let Target { kind, namespace, name, subresource, .. } = target;
-    let body = match request.content_type() {
+    let found = object::name(&value);
+    if found.is_empty() {
+        let why = format!("the name of the object ({name} based on URL) was undeterminable: name must be provided");
+        return Err(Status::bad_request(why));
+    }
+    if found != name {
+        let why = format!("the name of the object ({found}) does not match the name on the URL ({name})");
+        return Err(Status::bad_request(why));
+    }
+    let space = object::namespace(&value);
+    if kind.namespaced && !space.is_empty() && space != namespace {
+        return Err(Status::bad_request(SPACE));
+    }
+    let options = write_options(target, &options, findings);
+    let written = api.replace_with(&actor(request), &kind.key, subresource, namespace, name, value, &options)?;
+    let response = one(api, request, target, form, 200, &written.object)?;
+    Ok(answer::with_warnings(response, &written.warnings))
+}
+
+/// Reads a patch by its type.
+pub fn read_patch(request: &Request, kind: &Kind) -> Result<Patch, Status> {
+    const CUSTOM: &str = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+    const BUILT_IN: &str = "application/json-patch+json, application/merge-patch+json, \
+        application/strategic-merge-patch+json, application/apply-patch+yaml";
+    let content_type = request.content_type();
+    let strategic = content_type == "application/strategic-merge-patch+json";
+    if strategic && kind.custom {
+        return Err(unsupported(CUSTOM));
+    }
+    let wrong = |why: String| Status::bad_request(format!("error decoding patch: {why}"));
+    let json = || super::json::read(&request.body).map(|read| read.value).map_err(wrong);
+    let misfit = |value: &Value, wanted: &str| {
+        let found = match value {
+            Value::Array(_) => "array",
+            Value::Object(_) => "object",
+            Value::String(_) => "string",
+            Value::Number(_) => "number",
+            Value::Bool(_) => "bool",
+            Value::Null => "null",
+        };
+        wrong(format!("json: cannot unmarshal {found} into Go value of type {wanted}"))
+    };
+    match content_type {
+        "application/json-patch+json" => {
+            let value = json()?;
+            if value.is_array() { Ok(Patch::Json(value)) } else { Err(misfit(&value, "[]handlers.jsonPatchOp")) }
+        }
+        "application/merge-patch+json" | "application/strategic-merge-patch+json" => {
+            let value = json()?;
+            if !value.is_object() {
+                return Err(misfit(&value, "map[string]interface {}"));
+            }
+            Ok(if strategic { Patch::Strategic(value) } else { Patch::Merge(value) })
+        }
         "application/apply-patch+yaml" => {
-            serde_saphyr::from_slice(&request.body).map_err(|error| Status::bad_request(error.to_string()))?
+            let value: Result<Value, _> = match super::json::read(&request.body) {
+                Ok(read) => Ok(read.value),
+                Err(_) => serde_saphyr::from_slice(&request.body).map_err(|error| error.to_string()),
+            };
+            let body = value.map_err(|why| Status::bad_request(format!("error decoding YAML: {why}")))?;
+            Ok(Patch::Apply { body, force: request.flag("force") })
         }
-        _ => request.json()?,
-    };
-    let patch = match request.content_type() {
-        "application/json-patch+json" => Patch::Json(body),
-        "application/merge-patch+json" => Patch::Merge(body),
-        "application/strategic-merge-patch+json" => Patch::Strategic(body),
-        "application/apply-patch+yaml" => Patch::Apply { body, force: request.flag("force") },
-        other => {
-            let message = format!("the body of the request was in an unknown format - {other}");
-            return Err(Status::new(415, "UnsupportedMediaType", message, json!({})));
-        }
-    };
-    let written = api.patch_with(&actor, &kind.key, subresource, namespace, name, &patch, &options)?;
-    let code = if written.created { 201 } else { 200 };
-    Ok(answer::with_warnings(answer::json(code, &target.shown(&written.object)), &written.warnings))
+        _ => Err(unsupported(if kind.custom { CUSTOM } else { BUILT_IN })),
+    }
 }
 
-fn delete_options(request: &Request) -> Result<DeleteOptions, Status> {
+fn patch(api: &Api, request: &Request, target: &Target, form: &Accepted) -> Result<Response, Status> {
+    request.check_size()?;
+    let Target { kind, namespace, name, subresource, .. } = target;
+    let patch = read_patch(request, kind)?;
+    let apply = matches!(patch, Patch::Apply { .. });
+    let options = options::write(request, "PatchOptions", apply)?;
+    if let Patch::Apply { body, .. } = &patch {
+        check_applied(target, body)?;
+    }
+    let options = write_options(target, &options, Vec::new());
+    let written = api.patch_with(&actor(request), &kind.key, subresource, namespace, name, &patch, &options)?;
+    let code = if written.created { 201 } else { 200 };
+    let response = one(api, request, target, form, code, &written.object)?;
+    Ok(answer::with_warnings(response, &written.warnings))
+}
+
+fn check_applied(target: &Target, body: &Value) -> Result<(), Status> {
+    let (version, found) = (object::text_at(body, &["apiVersion"]), object::text_at(body, &["kind"]));
+    let expected = target.kind.api_version(&target.version);
+    if version != expected || found != target.kind.kind {
+        let version = if version.contains('/') { version.to_owned() } else { format!("/{version}") };
+        return Err(Status::bad_request(format!("invalid object type: {version}, Kind={found}")));
+    }
+    let name = object::name(body);
+    if !name.is_empty() && name != target.name {
+        let why = format!("the name of the object ({name}) does not match the name on the URL ({})", target.name);
+        return Err(Status::bad_request(why));
+    }
+    let space = object::namespace(body);
+    if !space.is_empty() && space != target.namespace {
+        return Err(Status::bad_request(SPACE));
+    }
+    Ok(())
+}
+
+/// Reads the options of a deletion from the query, or from the body.
+pub fn delete_options(request: &Request) -> Result<DeleteOptions, Status> {
     let mut options = DeleteOptions {
         grace_period_seconds: request.option("gracePeriodSeconds").and_then(|text| text.parse().ok()),
         propagation_policy: request.set_option("propagationPolicy").map(str::to_owned),
-        dry_run: request.set_option("dryRun").is_some(),
+        orphan_dependents: request.option("orphanDependents").map(|_| request.flag("orphanDependents")),
         ..DeleteOptions::default()
     };
-    if request.body.is_empty() {
-        return Ok(options);
+    let mut dry: Vec<String> = request.options("dryRun").map(str::to_owned).collect();
+    if !request.body.is_empty() {
+        let value = match request.content_type() {
+            protobuf::MEDIA => protobuf::read(&request.body).map_err(Status::bad_request)?,
+            _ => {
+                let wrong = |why| Status::bad_request(format!("couldn't get version/kind; json parse error: {why}"));
+                super::json::read(&request.body).map_err(wrong)?.value
+            }
+        };
+        let (version, kind) = (object::text_at(&value, &["apiVersion"]), object::text_at(&value, &["kind"]));
+        if !kind.is_empty() && kind != "DeleteOptions" {
+            let scheme = "in scheme \"pkg/runtime/scheme.go:111\"";
+            let why = format!("no kind {kind:?} is registered for version {version:?} {scheme}");
+            return Err(Status::bad_request(why));
+        }
+        let text = |path: &[&str]| object::at(&value, path).and_then(Value::as_str).map(str::to_owned);
+        options = DeleteOptions {
+            grace_period_seconds: value["gracePeriodSeconds"].as_i64(),
+            propagation_policy: text(&["propagationPolicy"]),
+            orphan_dependents: value["orphanDependents"].as_bool(),
+            uid: text(&["preconditions", "uid"]),
+            resource_version: text(&["preconditions", "resourceVersion"]),
+            dry_run: false,
+        };
+        let list = value["dryRun"].as_array().into_iter().flatten();
+        dry = list.filter_map(|item| item.as_str().map(str::to_owned)).collect();
     }
-    let body = request.json()?;
-    let text = |path: &[&str]| object::at(&body, path).and_then(Value::as_str).map(str::to_owned);
-    options.grace_period_seconds = body["gracePeriodSeconds"].as_i64();
-    options.propagation_policy = text(&["propagationPolicy"]);
-    options.orphan_dependents = body["orphanDependents"].as_bool();
-    options.uid = text(&["preconditions", "uid"]);
-    options.resource_version = text(&["preconditions", "resourceVersion"]);
-    options.dry_run |= body["dryRun"].as_array().is_some_and(|list| !list.is_empty());
+    if dry.iter().any(|item| item != "All") {
+        let mut cause = Cause::not_supported("dryRun", &json!(dry), &["All"]);
+        cause.message = format!("Unsupported value: {}: supported values: \"All\"", json!(dry));
+        return Err(Status::invalid("DeleteOptions.meta.k8s.io", "", &[cause]));
+    }
+    options.dry_run = !dry.is_empty();
     Ok(options)
 }
 
 /// Kinds whose deletion answers with the object.
-const RETURNED: [&str; 5] = ["pods", "services", "serviceaccounts", "namespaces", "persistentvolumes"];
+const RETURNED: [&str; 7] = [
+    "pods",
+    "services",
+    "serviceaccounts",
+    "namespaces",
+    "persistentvolumes",
+    "persistentvolumeclaims",
+    "resourcequotas",
+];
 
-fn delete(api: &Api, request: &Request, target: &Target) -> Result<Response, Status> {
+fn delete(api: &Api, request: &Request, target: &Target, form: &Accepted) -> Result<Response, Status> {
+    request.check_size()?;
     let options = delete_options(request)?;
     let kind = &target.kind;
+    let orphans =
+        &*kind.key == "jobs.batch" && options.propagation_policy.is_none() && options.orphan_dependents.is_none();
     let deleted = api.delete_with(&actor(request), &kind.key, &target.namespace, &target.name, &options)?;
-    if !deleted.gone || RETURNED.contains(&&*kind.key) {
-        return Ok(answer::json(200, &target.shown(&deleted.object)));
-    }
-    let mut details = crate::sandbox::status::details(&kind.key, &target.name);
-    details["uid"] = object::meta(&deleted.object, "uid").into();
-    let done = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details});
-    Ok(answer::json(200, &done))
+    let response = if !deleted.gone || RETURNED.contains(&&*kind.key) {
+        one(api, request, target, form, 200, &deleted.object)?
+    } else {
+        let mut details = details(&kind.key, &target.name);
+        details["uid"] = object::meta(&deleted.object, "uid").into();
+        answer::encoded(request, form.encoding, 200, &success(200, Some(details)))
+    };
+    const ORPHANS: &str = "child pods are preserved by default when jobs are deleted; \
+        set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning";
+    let warnings = if orphans { vec![ORPHANS.to_owned()] } else { Vec::new() };
+    Ok(answer::with_warnings(response, &warnings))
 }
 
-fn delete_all(api: &Api, request: &Request, target: &Target) -> Result<Response, Status> {
+/// Returns a `Status` of success.
+pub fn success(code: u16, details: Option<Value>) -> Value {
+    let mut status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"});
+    match details {
+        Some(details) => status["details"] = details,
+        None => status["code"] = code.into(),
+    }
+    status
+}
+
+fn delete_all(api: &Api, request: &Request, target: &Target, form: &Accepted) -> Result<Response, Status> {
     let options = delete_options(request)?;
     let selected = list::selected(api, request, target)?;
     for object in &selected {
@@ -209,5 +600,7 @@ fn delete_all(api: &Api, request: &Request, target: &Target) -> Result<Response,
             _ => {}
         }
     }
-    Ok(answer::json(200, &list::document(target, &selected, api.version())))
+    let meta = json!({"resourceVersion": api.version().to_string()});
+    let list = list::shown(api, request, target, form, &selected, meta);
+    Ok(answer::encoded(request, form.encoding, 200, &list))
 }

@@ -1,14 +1,20 @@
 //! Lists: selectors, pages, versions.
 
+use std::time::Duration;
+
 use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
+use super::accept::{Accepted, View};
 use super::answer;
 use super::dispatch::Target;
+use super::options::{self, bad_version};
 use super::request::Request;
+use super::table;
 use crate::sandbox::api::Api;
+use crate::sandbox::kinds::Kind;
 use crate::sandbox::object::{self, Object};
 use crate::sandbox::selector::{Fields, Labels};
 use crate::sandbox::status::Status;
@@ -24,9 +30,12 @@ pub struct Selection {
 
 impl Selection {
     /// Reads the selectors of a request.
-    pub fn read(request: &Request) -> Result<Selection, Status> {
+    pub fn read(request: &Request, kind: &Kind) -> Result<Selection, Status> {
         let labels = Labels::parse(request.option("labelSelector").unwrap_or("")).map_err(Status::bad_request)?;
         let fields = Fields::parse(request.option("fieldSelector").unwrap_or("")).map_err(Status::bad_request)?;
+        if let Some((field, _, _)) = fields.0.iter().find(|(field, _, _)| !selectable(kind, field)) {
+            return Err(Status::bad_request(unsupported(kind, field)));
+        }
         Ok(Selection { labels, fields })
     }
 
@@ -41,45 +50,176 @@ impl Selection {
     }
 }
 
+fn selectable(kind: &Kind, field: &str) -> bool {
+    if ["metadata.name", "metadata.namespace"].contains(&field) {
+        return kind.namespaced || field != "metadata.namespace" || kind.custom;
+    }
+    let more: &[&str] = match &*kind.key {
+        "pods" => &[
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "spec.hostNetwork",
+            "status.phase",
+            "status.podIP",
+            "status.podIPs",
+            "status.nominatedNodeName",
+        ],
+        "nodes" => &["spec.unschedulable"],
+        "namespaces" => &["status.phase"],
+        "secrets" => &["type"],
+        "services" => &["spec.clusterIP", "spec.type"],
+        "replicationcontrollers" => &["status.replicas"],
+        "replicasets.apps" => &["status.replicas"],
+        "jobs.batch" => &["status.successful"],
+        "events" => &[
+            "involvedObject.kind",
+            "involvedObject.namespace",
+            "involvedObject.name",
+            "involvedObject.uid",
+            "involvedObject.apiVersion",
+            "involvedObject.resourceVersion",
+            "involvedObject.fieldPath",
+            "reason",
+            "reportingComponent",
+            "source",
+            "type",
+        ],
+        "events.events.k8s.io" => &["reason", "type", "reportingController"],
+        _ => &[],
+    };
+    more.contains(&field) || (&*kind.key == "events.events.k8s.io" && field.starts_with("regarding."))
+}
+
+fn unsupported(kind: &Kind, field: &str) -> String {
+    const OWN_LABELS: [&str; 10] = [
+        "pods",
+        "nodes",
+        "namespaces",
+        "secrets",
+        "services",
+        "replicationcontrollers",
+        "replicasets.apps",
+        "jobs.batch",
+        "events",
+        "events.events.k8s.io",
+    ];
+    if kind.custom || OWN_LABELS.contains(&&*kind.key) {
+        return format!("field label not supported: {field}");
+    }
+    let only = if kind.namespaced { "\"metadata.name\", \"metadata.namespace\"" } else { "\"metadata.name\"" };
+    format!("{field:?} is not a known field selector: only {only}")
+}
+
 /// Returns the newest state of what a request selects.
 pub fn selected(api: &Api, request: &Request, target: &Target) -> Result<Vec<Object>, Status> {
-    let selection = Selection::read(request)?;
+    let selection = Selection::read(request, &target.kind)?;
     let mut objects = api.list(&target.kind.key, target.scope());
     objects.retain(|object| selection.matches(object));
     Ok(objects)
 }
 
+/// Waits for a version that is not there yet, and gives up after three seconds.
+pub async fn reach(api: &Api, version: u64) -> Result<(), Status> {
+    if version <= api.version() {
+        return Ok(());
+    }
+    let wait = tokio::time::timeout(Duration::from_secs(3), api.changed(version - 1)).await;
+    wait.map_err(|_| options::too_large(version, api.version()))
+}
+
+const TOO_OLD: &str = "The provided continue parameter is too old to display a consistent list result. You can start a \
+    new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the \
+    results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or \
+    deleted between the time the first chunk was returned and now may show up in the list.";
+
 /// Answers a list.
-pub fn answer(api: &Api, request: &Request, target: &Target) -> Result<Response, Status> {
-    let selection = Selection::read(request)?;
-    let limit: usize = request.option("limit").and_then(|limit| limit.parse().ok()).unwrap_or(0);
-    let token = request.set_option("continue").map(read_token).transpose()?;
-    let (version, after) = match &token {
-        Some((version, after)) if *version > 0 => (*version, after.clone()),
-        Some((_, after)) => (api.version(), after.clone()),
-        None => (api.version(), String::new()),
+pub async fn answer(api: &Api, request: &Request, target: &Target, form: &Accepted) -> Result<Response, Status> {
+    table::check(request, &form.view)?;
+    let options = options::list(request, false)?;
+    let selection = Selection::read(request, &target.kind)?;
+    let given = match options.version.as_str() {
+        "" => None,
+        text => {
+            let wrong = || Status::bad_request(format!("invalid resource version: {}", bad_version(text)));
+            Some(text.parse::<u64>().map_err(|_| wrong())?)
+        }
     };
-    let objects = api.read(|store| store.list_at(&target.kind.key, target.scope(), version));
-    let Some(mut objects) = objects else {
-        return Err(Status::expired("The provided continue parameter is too old"));
+    let token = if options.token.is_empty() { None } else { Some(read_token(&options.token)?) };
+    if token.is_some() && given.is_some_and(|version| version > 0) {
+        return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
+    }
+    let limit = if given == Some(0) && token.is_none() { 0 } else { options.limit };
+    if let Some(version) = given {
+        reach(api, version).await?;
+    }
+    // A page of a version is that version, even where nobody asked for it exactly.
+    let exact = options.rule == "Exact" || (options.rule.is_empty() && limit > 0 && given.is_some_and(|v| v > 0));
+    let wanted = match &token {
+        Some(token) if token.version > 0 => Some(token.version),
+        None if exact => given,
+        _ => None,
     };
+    let (state, version) = api.read(|store| {
+        let newest = || store.version().saturating_sub(request.behind).max(store.oldest());
+        let version = wanted.unwrap_or_else(newest);
+        (store.list_at(&target.kind.shelf, target.scope(), version), version)
+    });
+    let Some(mut objects) = state else {
+        let Some(token) = token else {
+            return Err(Status::expired("The resourceVersion for the provided list is too old."));
+        };
+        let mut status = Status::expired(TOO_OLD);
+        status.extra.get_or_insert_default().continue_token = Some(write_token(-1, &token.after));
+        return Err(status);
+    };
+    let after = token.map(|token| token.after).unwrap_or_default();
     objects.retain(|object| place(object).as_str() > after.as_str() && selection.matches(object));
     let left = if limit > 0 { objects.len().saturating_sub(limit) } else { 0 };
     objects.truncate(objects.len() - left);
-    let mut list = document(target, &objects, version);
+    let mut meta = json!({"resourceVersion": version.to_string()});
     if left > 0
         && let Some(last) = objects.last()
     {
-        list["metadata"]["continue"] = write_token(version, &place(last)).into();
+        let number = i64::try_from(version).unwrap_or(-1);
+        meta["continue"] = write_token(number, &place(last)).into();
         if selection.is_empty() {
-            list["metadata"]["remainingItemCount"] = left.into();
+            meta["remainingItemCount"] = left.into();
         }
     }
-    Ok(answer::json(200, &list))
+    let list = shown(api, request, target, form, &objects, meta);
+    Ok(answer::encoded(request, form.encoding, 200, &list))
+}
+
+/// Returns a list in the view that was agreed on.
+pub fn shown(api: &Api, request: &Request, target: &Target, form: &Accepted, objects: &[Object], meta: Value) -> Value {
+    match &form.view {
+        View::Whole => document(target, objects, meta),
+        View::Metadata(version) => {
+            let items: Vec<Value> = objects.iter().map(|object| partial(object, version)).collect();
+            json!({
+                "kind": "PartialObjectMetadataList",
+                "apiVersion": format!("meta.k8s.io/{version}"),
+                "metadata": meta,
+                "items": if items.is_empty() { Value::Null } else { items.into() },
+            })
+        }
+        View::Table(version) => table::table(api, request, target, objects, meta, version, true),
+    }
+}
+
+/// Returns an object's metadata alone.
+pub fn partial(object: &Value, version: &str) -> Value {
+    json!({
+        "kind": "PartialObjectMetadata",
+        "apiVersion": format!("meta.k8s.io/{version}"),
+        "metadata": object["metadata"],
+    })
 }
 
 /// Returns a list as a document.
-pub fn document(target: &Target, objects: &[Object], version: u64) -> Value {
+pub fn document(target: &Target, objects: &[Object], mut meta: Value) -> Value {
     let items: Vec<Value> = objects
         .iter()
         .map(|object| {
@@ -93,10 +233,13 @@ pub fn document(target: &Target, objects: &[Object], version: u64) -> Value {
             value
         })
         .collect();
+    if target.kind.custom && meta.get("continue").is_none() {
+        meta["continue"] = "".into();
+    }
     json!({
         "apiVersion": target.kind.api_version(&target.version),
         "kind": target.kind.list_kind,
-        "metadata": {"resourceVersion": version.to_string()},
+        "metadata": meta,
         "items": items,
     })
 }
@@ -105,14 +248,20 @@ fn place(object: &Value) -> String {
     format!("{}\u{0}{}", object::namespace(object), object::name(object))
 }
 
-fn write_token(version: u64, after: &str) -> String {
+struct Token {
+    version: u64,
+    after: String,
+}
+
+fn write_token(version: i64, after: &str) -> String {
     URL_SAFE_NO_PAD.encode(json!({"v": "meta.k8s.io/v1", "rv": version, "start": after}).to_string())
 }
 
-fn read_token(token: &str) -> Result<(u64, String), Status> {
-    let parsed = URL_SAFE_NO_PAD.decode(token.trim_end_matches('=')).ok();
-    let parsed: Option<Value> = parsed.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    let parsed = parsed.ok_or_else(|| Status::bad_request("continue key is not valid"))?;
+fn read_token(token: &str) -> Result<Token, Status> {
+    let wrong = |why: &str| Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
+    let bytes = URL_SAFE_NO_PAD.decode(token.trim_end_matches('=')).map_err(|error| wrong(&error.to_string()))?;
+    let parsed = super::json::read(&bytes).map_err(|why| wrong(&why))?.value;
     let version = parsed["rv"].as_i64().unwrap_or(0);
-    Ok((u64::try_from(version).unwrap_or(0), parsed["start"].as_str().unwrap_or("").to_owned()))
+    let after = parsed["start"].as_str().unwrap_or("").to_owned();
+    Ok(Token { version: u64::try_from(version).unwrap_or(0), after })
 }

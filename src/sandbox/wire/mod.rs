@@ -1,9 +1,17 @@
 //! The wire: paths, queries and bodies in, answers out. What the objects mean stands outside, in `api` and `write`.
 
+pub mod accept;
 pub mod answer;
-pub mod discovery;
+mod columns;
+mod discovery;
 pub mod dispatch;
-pub mod list;
+mod json;
+mod list;
+mod openapi;
+mod options;
+mod protobuf;
 pub mod request;
-pub mod reviews;
-pub mod watch;
+mod reviews;
+mod subresources;
+mod table;
+mod watch;

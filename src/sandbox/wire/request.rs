@@ -4,8 +4,10 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use crate::sandbox::api::Api;
+use crate::sandbox::authorize::{self, Attributes};
 use crate::sandbox::object::Actor;
 use crate::sandbox::routes::HttpOptions;
 use crate::sandbox::status::Status;
@@ -28,30 +30,34 @@ pub struct Request {
     pub body: Bytes,
     /// Who asks.
     pub actor: Actor,
+    /// A body that was too large, told only to those who may write.
+    pub too_large: bool,
+    /// By how many writes a list is to lag, on request.
+    pub behind: u64,
 }
 
 impl Request {
     /// Reads a request and finds out who sends it.
-    pub async fn read(request: http::Request<Body>, options: &HttpOptions) -> Result<Request, Status> {
+    pub async fn read(api: &Api, request: http::Request<Body>, options: &HttpOptions) -> Result<Request, Status> {
         let (parts, body) = request.into_parts();
-        let actor = actor(&parts.headers, options)?;
-        let body = match Limited::new(body, MOST).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(error) if error.is::<LengthLimitError>() => {
-                let message = format!("Request entity too large: limit is {MOST}");
-                return Err(Status::new(413, "RequestEntityTooLarge", message, json!({})));
-            }
+        let actor = actor(api, &parts.headers, options)?;
+        let (body, too_large) = match Limited::new(body, MOST).collect().await {
+            Ok(body) => (body.to_bytes(), false),
+            Err(error) if error.is::<LengthLimitError>() => (Bytes::new(), true),
             Err(error) => return Err(Status::bad_request(error.to_string())),
         };
         let query = pairs(parts.uri.query().unwrap_or(""));
-        Ok(Request {
-            method: parts.method,
-            path: parts.uri.path().to_owned(),
-            query,
-            headers: parts.headers,
-            body,
-            actor,
-        })
+        let path = parts.uri.path().to_owned();
+        Ok(Request { method: parts.method, path, query, headers: parts.headers, body, actor, too_large, behind: 0 })
+    }
+
+    /// Refuses a body that was too large.
+    pub fn check_size(&self) -> Result<(), Status> {
+        if !self.too_large {
+            return Ok(());
+        }
+        let message = format!("Request entity too large: limit is {MOST}");
+        Err(Status::new(413, "RequestEntityTooLarge", message, Value::Null))
     }
 
     /// Returns the first value of an option of the query.
@@ -62,6 +68,11 @@ impl Request {
     /// Returns an option that is not empty.
     pub fn set_option(&self, name: &str) -> Option<&str> {
         self.option(name).filter(|value| !value.is_empty())
+    }
+
+    /// Returns all values of an option.
+    pub fn options<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.query.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// Returns whether an option says yes: present and not `false` or `0`.
@@ -79,42 +90,74 @@ impl Request {
         self.header(header::CONTENT_TYPE).split(';').next().unwrap_or("").trim()
     }
 
-    /// Returns the body as JSON or YAML.
-    pub fn json(&self) -> Result<Value, Status> {
-        if self.content_type().ends_with("yaml") {
-            return serde_saphyr::from_slice(&self.body).map_err(|error| Status::bad_request(error.to_string()));
+    /// Returns the field manager: an option, or the first part of the user agent.
+    pub fn manager(&self) -> String {
+        match self.set_option("fieldManager") {
+            Some(manager) => manager.to_owned(),
+            None => self.actor.manager.clone(),
         }
-        serde_json::from_slice(&self.body).map_err(|error| Status::bad_request(error.to_string()))
     }
 }
 
-fn actor(headers: &HeaderMap, options: &HttpOptions) -> Result<Actor, Status> {
+/// Returns who asks, behind a token and an impersonation.
+fn actor(api: &Api, headers: &HeaderMap, options: &HttpOptions) -> Result<Actor, Status> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let agent = text("user-agent").unwrap_or("unknown");
     let manager = agent.split('/').next().unwrap_or("unknown").to_owned();
-    let unauthorized = || Status::new(401, "Unauthorized", "Unauthorized", Value::Null);
-    let (mut user, mut groups) =
-        ("admin".to_owned(), vec!["system:masters".to_owned(), "system:authenticated".to_owned()]);
+    let groups = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<String>>();
+    let mut actor =
+        Actor { user: "admin".into(), groups: groups(&["system:masters", "system:authenticated"]), manager };
     if let Some(token) = &options.token {
         match text("authorization") {
             Some(given) if given.strip_prefix("Bearer ") == Some(token) => {}
-            Some(_) => return Err(unauthorized()),
+            Some(given) => {
+                match options.tokens.iter().find(|(known, _, _)| given.strip_prefix("Bearer ") == Some(known)) {
+                    Some((_, user, member_of)) => {
+                        actor.user.clone_from(user);
+                        actor.groups = member_of.clone();
+                        actor.groups.push("system:authenticated".into());
+                    }
+                    None => return Err(Status::new(401, "Unauthorized", "Unauthorized", Value::Null)),
+                }
+            }
             None => {
-                user = "system:anonymous".into();
-                groups = vec!["system:unauthenticated".into()];
+                actor.user = "system:anonymous".into();
+                actor.groups = groups(&["system:unauthenticated"]);
             }
         }
     }
-    if let Some(other) = text("impersonate-user") {
-        user = other.to_owned();
-        groups = headers
-            .get_all("impersonate-group")
-            .iter()
-            .filter_map(|value| value.to_str().ok().map(str::to_owned))
-            .chain(["system:authenticated".to_owned()])
-            .collect();
+    let Some(user) = text("impersonate-user") else { return Ok(actor) };
+    let given = headers.get_all("impersonate-group").iter().filter_map(|value| value.to_str().ok());
+    let mut member_of: Vec<String> = given.map(str::to_owned).collect();
+    let may = |resource: &str, name: &str| {
+        let attributes = Attributes {
+            verb: "impersonate".into(),
+            resource: resource.into(),
+            name: name.into(),
+            ..Attributes::default()
+        };
+        authorize::check(api, &actor, &attributes)
+    };
+    may("users", user)?;
+    for group in &member_of {
+        may("groups", group)?;
     }
-    Ok(Actor { user, groups, manager })
+    if let Some(account) = user.strip_prefix("system:serviceaccount:")
+        && member_of.is_empty()
+    {
+        let namespace = account.split(':').next().unwrap_or("");
+        member_of = groups(&["system:serviceaccounts"]);
+        member_of.push(format!("system:serviceaccounts:{namespace}"));
+    }
+    let everybody = "system:authenticated".to_owned();
+    if user != "system:anonymous" && !member_of.contains(&everybody) {
+        member_of.push(everybody);
+    }
+    if options.token.is_none() && !authorize::declared(api) {
+        // Without a token and without bindings of its own, a cluster lets everybody do everything.
+        member_of.push("system:masters".into());
+    }
+    Ok(Actor { user: user.to_owned(), groups: member_of, manager: actor.manager })
 }
 
 fn pairs(query: &str) -> Vec<(String, String)> {

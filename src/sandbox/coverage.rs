@@ -1,0 +1,76 @@
+//! What the embedded cluster does not imitate: the list that `okgscript sandbox --coverage` prints.
+
+/// One thing that is not as on a real cluster.
+#[derive(Clone, Copy, Debug)]
+pub struct Gap {
+    /// Where it belongs: `api`, `controllers`, ….
+    pub area: &'static str,
+    /// What differs.
+    pub what: &'static str,
+    /// Why it is left so.
+    pub reason: &'static str,
+    /// The recorded exchanges that show it, as group and step.
+    pub recordings: &'static [(&'static str, &'static str)],
+}
+
+/// Everything that is known to differ.
+pub const GAPS: &[Gap] = &[
+    Gap {
+        area: "api",
+        what: "the text of a refused pod update shows the fields as JSON",
+        reason: "the real text is a dump of internal Go structures",
+        recordings: &[
+            ("patch", "strategic: immutable field"),
+            ("pods", "restartPolicy"),
+            ("update", "change the command of a pod"),
+        ],
+    },
+    Gap {
+        area: "api",
+        what: "`/api` names the address that the client used",
+        reason: "the recorded server was told to advertise another address",
+        recordings: &[("discovery", "/api")],
+    },
+    Gap {
+        area: "api",
+        what: "YAML bodies are read as YAML 1.2: `y`, `n`, `yes`, `no`, `on`, `off` are texts",
+        reason: "the real server reads YAML 1.1, where they are booleans; quote them",
+        recordings: &[("apply", "YAML body"), ("apply", "clear managedFields")],
+    },
+    Gap {
+        area: "api",
+        what: "protobuf answers are JSON inside Kubernetes' envelope, and the protobuf OpenAPI document has only its head",
+        reason: "clients that ask for protobuf alone are rare; kubectl and kube-rs take JSON",
+        recordings: &[],
+    },
+    Gap {
+        area: "api",
+        what: "Kruise's kinds beside StatefulSet, PodProbeMarker, NodePodProbe, SidecarSet and ContainerRecreateRequest are \
+               stored without a schema",
+        reason: "OpenKruiseGame does not use them",
+        recordings: &[],
+    },
+    Gap {
+        area: "api",
+        what: "x-kubernetes-validations (CEL), admission webhooks and policies are not evaluated",
+        reason: "OKG's own webhook rules are applied by its controllers here",
+        recordings: &[],
+    },
+    Gap {
+        area: "api",
+        what: "with controllers, volumes and claims carry no protection finalizer",
+        reason: "no controller here lifts it",
+        recordings: &[],
+    },
+    Gap {
+        area: "api",
+        what: "exec, attach and port-forward answer with refusals only",
+        reason: "no container runs behind a pod",
+        recordings: &[],
+    },
+];
+
+/// Returns the recorded exchanges that are known to differ, as group and step.
+pub fn recordings() -> impl Iterator<Item = (&'static str, &'static str)> {
+    GAPS.iter().flat_map(|gap| gap.recordings.iter().copied())
+}

@@ -1,0 +1,424 @@
+//! The smaller built-in kinds.
+
+use serde_json::{Map, Value, json};
+
+use super::pod;
+use crate::sandbox::kinds::Kind;
+use crate::sandbox::object;
+use crate::sandbox::status::Cause;
+
+fn default(map: &mut Map<String, Value>, key: &str, value: impl Into<Value>) {
+    map.entry(key).or_insert_with(|| value.into());
+}
+
+/// Fills in defaults.
+pub fn defaults(kind: &Kind, value: &mut Value) {
+    match &*kind.key {
+        "services" => service(object::member_mut(value, "spec")),
+        "secrets" => {
+            if let Value::Object(map) = value {
+                // Plain texts are written as data.
+                if let Some(Value::Object(texts)) = map.remove("stringData") {
+                    let data = object::member_mut(value, "data");
+                    for (key, text) in texts {
+                        use base64::Engine as _;
+                        let encoded = base64::engine::general_purpose::STANDARD.encode(text.as_str().unwrap_or(""));
+                        data.insert(key, encoded.into());
+                    }
+                }
+            }
+            if let Value::Object(map) = value {
+                default(map, "type", "Opaque");
+            }
+        }
+        "persistentvolumeclaims" => {
+            default(object::member_mut(value, "spec"), "volumeMode", "Filesystem");
+            default(object::member_mut(value, "status"), "phase", "Pending");
+        }
+        "persistentvolumes" => {
+            let spec = object::member_mut(value, "spec");
+            default(spec, "persistentVolumeReclaimPolicy", "Retain");
+            default(spec, "volumeMode", "Filesystem");
+        }
+        "namespaces" => {
+            let name = object::name(value).to_owned();
+            if !name.is_empty() {
+                let labels = object::meta_mut(value).entry("labels").or_insert_with(|| json!({}));
+                labels["kubernetes.io/metadata.name"] = name.into();
+            }
+            default(object::member_mut(value, "status"), "phase", "Active");
+        }
+        "nodes" => {
+            if let Some(status) = value.get_mut("status").and_then(Value::as_object_mut)
+                && !status.contains_key("allocatable")
+                && let Some(capacity) = status.get("capacity").cloned()
+            {
+                status.insert("allocatable".into(), capacity);
+            }
+        }
+        "jobs.batch" => job(value),
+        "cronjobs.batch" => {
+            let spec = object::member_mut(value, "spec");
+            default(spec, "concurrencyPolicy", "Allow");
+            default(spec, "suspend", false);
+            default(spec, "successfulJobsHistoryLimit", 3);
+            default(spec, "failedJobsHistoryLimit", 1);
+            if let Some(template) = spec.get_mut("jobTemplate") {
+                template_defaults(object::member_mut(template, "spec"));
+            }
+        }
+        "roles.rbac.authorization.k8s.io" | "clusterroles.rbac.authorization.k8s.io" => {
+            if let Value::Object(map) = value {
+                default(map, "rules", Value::Null);
+            }
+        }
+        "rolebindings.rbac.authorization.k8s.io" | "clusterrolebindings.rbac.authorization.k8s.io" => {
+            const GROUP: &str = "rbac.authorization.k8s.io";
+            default(object::member_mut(value, "roleRef"), "apiGroup", GROUP);
+            for subject in value["subjects"].as_array_mut().into_iter().flatten() {
+                if ["User", "Group"].contains(&subject["kind"].as_str().unwrap_or(""))
+                    && let Value::Object(subject) = subject
+                {
+                    default(subject, "apiGroup", GROUP);
+                }
+            }
+        }
+        "horizontalpodautoscalers.autoscaling" => {
+            let spec = object::member_mut(value, "spec");
+            default(spec, "minReplicas", 1);
+            let metric = json!({"type": "Resource", "resource": {"name": "cpu",
+                "target": {"type": "Utilization", "averageUtilization": 80}}});
+            default(spec, "metrics", json!([metric]));
+        }
+        "deployments.apps" => {
+            let spec = object::member_mut(value, "spec");
+            default(spec, "replicas", 1);
+            default(spec, "revisionHistoryLimit", 10);
+            default(spec, "progressDeadlineSeconds", 600);
+            if spec.get("strategy").is_none_or(|strategy| strategy.get("type").is_none()) {
+                let rolling = json!({"maxUnavailable": "25%", "maxSurge": "25%"});
+                spec.insert("strategy".into(), json!({"type": "RollingUpdate", "rollingUpdate": rolling}));
+            }
+            template_defaults(spec);
+        }
+        "statefulsets.apps" => {
+            let spec = object::member_mut(value, "spec");
+            default(spec, "replicas", 1);
+            default(spec, "revisionHistoryLimit", 10);
+            default(spec, "podManagementPolicy", "OrderedReady");
+            template_defaults(spec);
+        }
+        "replicasets.apps" | "daemonsets.apps" | "replicationcontrollers" => {
+            template_defaults(object::member_mut(value, "spec"));
+        }
+        "storageclasses.storage.k8s.io" => {
+            if let Value::Object(map) = value {
+                default(map, "reclaimPolicy", "Delete");
+                default(map, "volumeBindingMode", "Immediate");
+            }
+        }
+        "priorityclasses.scheduling.k8s.io" => {
+            if let Value::Object(map) = value {
+                default(map, "preemptionPolicy", "PreemptLowerPriority");
+            }
+        }
+        _ => {}
+    }
+}
+
+fn template_defaults(spec: &mut Map<String, Value>) {
+    if let Some(template) = spec.get_mut("template") {
+        pod::defaults(object::member_mut(template, "spec"), false);
+    }
+}
+
+fn service(spec: &mut Map<String, Value>) {
+    default(spec, "sessionAffinity", "None");
+    default(spec, "type", "ClusterIP");
+    let kind = spec.get("type").and_then(Value::as_str).unwrap_or("").to_owned();
+    if kind != "ExternalName" {
+        default(spec, "internalTrafficPolicy", "Cluster");
+    }
+    if ["NodePort", "LoadBalancer"].contains(&kind.as_str()) {
+        default(spec, "externalTrafficPolicy", "Cluster");
+    }
+    if kind == "LoadBalancer" {
+        default(spec, "allocateLoadBalancerNodePorts", true);
+    }
+    for port in spec.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Value::Object(port) = port {
+            default(port, "protocol", "TCP");
+            let number = port.get("port").cloned().unwrap_or_default();
+            if port.get("targetPort").is_none_or(|target| *target == json!(0) || *target == json!("")) {
+                port.insert("targetPort".into(), number);
+            }
+        }
+    }
+}
+
+fn job(value: &mut Value) {
+    let spec = object::member_mut(value, "spec");
+    default(spec, "backoffLimit", 6);
+    default(spec, "completionMode", "NonIndexed");
+    default(spec, "suspend", false);
+    default(spec, "podReplacementPolicy", "TerminatingOrFailed");
+    if !spec.contains_key("completions") && !spec.contains_key("parallelism") {
+        spec.insert("completions".into(), 1.into());
+    }
+    default(spec, "parallelism", 1);
+    template_defaults(spec);
+}
+
+/// Fills in what the server sets on a new object.
+pub fn prepare_create(kind: &Kind, value: &mut Value) {
+    match &*kind.key {
+        "namespaces" => {
+            object::member_mut(value, "spec").insert("finalizers".into(), json!(["kubernetes"]));
+            value["status"] = json!({"phase": "Active"});
+        }
+        "nodes" => {
+            // A new node is not ready, unless it says so itself.
+            let conditions = value["status"]["conditions"].as_array().cloned().unwrap_or_default();
+            if conditions.iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True") {
+                return;
+            }
+            let taints = object::member_mut(value, "spec").entry("taints").or_insert_with(|| json!([]));
+            if let Some(list) = taints.as_array_mut()
+                && !list.iter().any(|taint| taint["key"] == "node.kubernetes.io/not-ready")
+            {
+                list.push(json!({"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}));
+            }
+        }
+        "persistentvolumeclaims" | "persistentvolumes" => value["status"] = json!({"phase": "Pending"}),
+        "services" => {
+            value["status"] = json!({"loadBalancer": {}});
+            let uid = object::meta(value, "uid").to_owned();
+            service_addresses(object::member_mut(value, "spec"), &uid);
+        }
+        "jobs.batch" => {
+            value["status"] = json!({});
+            let (uid, name) = (object::meta(value, "uid").to_owned(), object::name(value).to_owned());
+            let spec = object::member_mut(value, "spec");
+            if spec.get("manualSelector") != Some(&Value::Bool(true)) {
+                let labels = json!({
+                    "batch.kubernetes.io/controller-uid": uid,
+                    "batch.kubernetes.io/job-name": name,
+                    "controller-uid": uid,
+                    "job-name": name,
+                });
+                spec.insert("manualSelector".into(), false.into());
+                spec.insert("selector".into(), json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}));
+                let template = spec.entry("template").or_insert_with(|| json!({}));
+                let meta = object::member_mut(template, "metadata");
+                add_labels(meta, &labels);
+                add_labels(object::meta_mut(value), &labels);
+            }
+        }
+        "horizontalpodautoscalers.autoscaling" => {
+            value["status"] = json!({"desiredReplicas": 0, "currentMetrics": null});
+        }
+        "poddisruptionbudgets.policy" => {
+            let counts = json!({"disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0});
+            value["status"] = counts;
+        }
+        "resourcequotas" | "deployments.apps" | "daemonsets.apps" => value["status"] = json!({}),
+        "replicasets.apps" | "statefulsets.apps" | "replicationcontrollers" => {
+            value["status"] = json!({"replicas": 0});
+        }
+        _ => {}
+    }
+}
+
+fn add_labels(meta: &mut Map<String, Value>, labels: &Value) {
+    let own = meta.entry("labels").or_insert_with(|| json!({}));
+    if let (Some(own), Some(labels)) = (own.as_object_mut(), labels.as_object()) {
+        own.extend(labels.clone());
+    }
+}
+
+/// Protects volumes that are in use. Whoever sets this needs a controller that lifts it, as a real cluster has one.
+pub fn protect(kind: &Kind, value: &mut Value) {
+    match &*kind.key {
+        "persistentvolumeclaims" => add_finalizer(value, "kubernetes.io/pvc-protection"),
+        "persistentvolumes" => add_finalizer(value, "kubernetes.io/pv-protection"),
+        _ => {}
+    }
+}
+
+fn add_finalizer(value: &mut Value, finalizer: &str) {
+    let list = object::meta_mut(value).entry("finalizers").or_insert_with(|| json!([]));
+    if let Some(list) = list.as_array_mut()
+        && !list.iter().any(|found| found == finalizer)
+    {
+        list.push(finalizer.into());
+    }
+}
+
+/// Gives a service its address and node ports, derived from its uid.
+fn service_addresses(spec: &mut Map<String, Value>, uid: &str) {
+    let kind = spec.get("type").and_then(Value::as_str).unwrap_or("").to_owned();
+    if kind == "ExternalName" {
+        return;
+    }
+    let seed = uid.bytes().fold(17u32, |hash, byte| hash.wrapping_mul(31).wrapping_add(u32::from(byte)));
+    let ip = spec.get("clusterIP").and_then(Value::as_str).filter(|ip| !ip.is_empty()).map(str::to_owned);
+    let ip = ip.unwrap_or_else(|| format!("10.0.{}.{}", (seed >> 8) % 256, 1 + seed % 254));
+    spec.insert("clusterIP".into(), ip.clone().into());
+    default(spec, "clusterIPs", json!([ip]));
+    default(spec, "ipFamilies", json!(["IPv4"]));
+    default(spec, "ipFamilyPolicy", "SingleStack");
+    if ["NodePort", "LoadBalancer"].contains(&kind.as_str()) {
+        let ports = spec.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten();
+        for (port, offset) in ports.zip(0u32..) {
+            if let Value::Object(port) = port {
+                default(port, "nodePort", 30000 + (seed + offset) % 2768);
+            }
+        }
+    }
+}
+
+/// Keeps what follows from other fields.
+pub fn prepare_update(kind: &Kind, subresource: &str, current: &Value, next: &mut Value) {
+    match &*kind.key {
+        "namespaces" if subresource != "finalize" => {
+            let finalizers = current["spec"].get("finalizers").cloned();
+            let spec = object::member_mut(next, "spec");
+            match finalizers {
+                Some(finalizers) => spec.insert("finalizers".into(), finalizers),
+                None => spec.remove("finalizers"),
+            };
+        }
+        "services" => {
+            let kept = ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"];
+            let spec = object::member_mut(next, "spec");
+            for key in kept {
+                if let Some(value) = current["spec"].get(key) {
+                    default(spec, key, value.clone());
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Judges an object.
+pub fn validate(kind: &Kind, value: &Value, current: Option<&Value>) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    match &*kind.key {
+        "leases.coordination.k8s.io" => {
+            let spec = &value["spec"];
+            if let Some(seconds) = spec["leaseDurationSeconds"].as_i64().filter(|seconds| *seconds <= 0) {
+                causes.push(Cause::invalid("spec.leaseDurationSeconds", &seconds.into(), "must be greater than 0"));
+            }
+            if let Some(count) = spec["leaseTransitions"].as_i64().filter(|count| *count < 0) {
+                let why = "must be greater than or equal to 0";
+                causes.push(Cause::invalid("spec.leaseTransitions", &count.into(), why));
+            }
+        }
+        "events" => {
+            let own = object::namespace(value);
+            let about = object::text_at(value, &["involvedObject", "namespace"]);
+            if (about.is_empty() && own != "default") || (!about.is_empty() && about != own) {
+                let why = "does not match event.namespace";
+                causes.push(Cause::invalid("involvedObject.namespace", &about.into(), why));
+            }
+        }
+        "events.events.k8s.io" if current.is_none() => new_event(value, &mut causes),
+        "configmaps" | "secrets" => {
+            if let Some(current) = current
+                && current["immutable"] == true
+            {
+                const WHY: &str = "field is immutable when `immutable` is set";
+                if value["immutable"] != true {
+                    causes.push(Cause::forbidden("immutable", WHY));
+                }
+                for field in ["data", "binaryData"] {
+                    if value[field] != current[field] {
+                        causes.push(Cause::forbidden(field, WHY));
+                    }
+                }
+            }
+            const MOST: usize = 1 << 20;
+            let data = value["data"].as_object().into_iter().flatten();
+            let size: usize = data.map(|(_, text)| text.as_str().map_or(0, str::len)).sum();
+            if size > MOST {
+                causes.push(Cause::too_long("", MOST));
+            }
+        }
+        "services" => {
+            let headless = value["spec"]["clusterIP"] == "None";
+            let external = value["spec"]["type"] == "ExternalName";
+            if !headless && !external && value["spec"]["ports"].as_array().is_none_or(Vec::is_empty) {
+                causes.push(Cause::required("spec.ports", ""));
+            }
+        }
+        "jobs.batch" if current.is_none() => {
+            let template = &value["spec"]["template"];
+            causes.extend(pod::validate(template, Some("spec.template.spec")));
+            let policy = template["spec"]["restartPolicy"].as_str().unwrap_or("");
+            if policy == "Always" {
+                let supported = ["OnFailure", "Never"];
+                let mut cause = Cause::not_supported("spec.template.spec.restartPolicy", &policy.into(), &supported);
+                cause.message = "Required value: valid values: \"OnFailure\", \"Never\"".into();
+                cause.reason = "FieldValueRequired";
+                causes.push(cause);
+            }
+        }
+        "roles.rbac.authorization.k8s.io" | "clusterroles.rbac.authorization.k8s.io" => {
+            for (index, rule) in value["rules"].as_array().into_iter().flatten().enumerate() {
+                let empty = |field: &str| rule[field].as_array().is_none_or(Vec::is_empty);
+                if empty("verbs") {
+                    causes.push(Cause::required(
+                        format!("rules[{index}].verbs"),
+                        "verbs must contain at least one value",
+                    ));
+                }
+                if empty("nonResourceURLs") && empty("resources") {
+                    let why = "resource rules must supply at least one resource";
+                    causes.push(Cause::required(format!("rules[{index}].resources"), why));
+                }
+            }
+        }
+        "rolebindings.rbac.authorization.k8s.io" | "clusterrolebindings.rbac.authorization.k8s.io" => {
+            if let Some(current) = current
+                && current["roleRef"] != value["roleRef"]
+            {
+                causes.push(Cause::invalid("roleRef", &value["roleRef"], "cannot change roleRef"));
+            }
+            if object::text_at(value, &["roleRef", "name"]).is_empty() {
+                causes.push(Cause::required("roleRef.name", ""));
+            }
+        }
+        "persistentvolumeclaims" if current.is_none() => {
+            if value["spec"]["accessModes"].as_array().is_none_or(Vec::is_empty) {
+                causes.push(Cause::required("spec.accessModes", "at least 1 access mode is required"));
+            }
+            if value["spec"]["resources"]["requests"].get("storage").is_none() {
+                causes.push(Cause::required("spec.resources[storage]", ""));
+            }
+        }
+        _ => {}
+    }
+    causes
+}
+
+fn new_event(value: &Value, causes: &mut Vec<Cause>) {
+    if value["eventTime"].is_null() {
+        causes.push(Cause::required("eventTime", ""));
+    } else {
+        for (member, place) in [
+            ("reportingComponent", "reportingController"),
+            ("reportingInstance", "reportingInstance"),
+            ("action", "action"),
+            ("reason", "reason"),
+        ] {
+            if value[member].as_str().unwrap_or("").is_empty() {
+                causes.push(Cause::required(place, ""));
+            }
+        }
+    }
+    let kind = value["type"].as_str().unwrap_or("");
+    if !["Normal", "Warning"].contains(&kind) {
+        causes.push(Cause::invalid("type", &kind.into(), format!("has invalid value: {kind}")));
+    }
+}

@@ -1,0 +1,123 @@
+//! The rules for metadata, the same for every kind.
+
+use serde_json::Value;
+
+use crate::sandbox::kinds::Kind;
+use crate::sandbox::names;
+use crate::sandbox::object;
+use crate::sandbox::status::Cause;
+
+const ANNOTATIONS: usize = 256 << 10;
+
+fn name_faults(kind: &Kind, name: &str) -> Vec<String> {
+    match &*kind.key {
+        "namespaces" => names::label(name),
+        "services" => names::dns_1035(name),
+        key if key.ends_with("rbac.authorization.k8s.io") => names::path_segment(name),
+        _ => names::subdomain(name),
+    }
+}
+
+/// Judges the metadata of a new object.
+pub fn create(kind: &Kind, value: &Value) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    let name = object::name(value);
+    let prefix = object::meta(value, "generateName");
+    if !prefix.is_empty() {
+        let bare = prefix.trim_end_matches('-');
+        for why in name_faults(kind, if bare.is_empty() { prefix } else { bare }) {
+            causes.push(Cause::invalid("metadata.generateName", &prefix.into(), why));
+        }
+    }
+    if name.is_empty() {
+        causes.push(Cause::required("metadata.name", "name or generateName is required"));
+    } else {
+        let faults = name_faults(kind, name);
+        causes.extend(faults.iter().map(|why| Cause::invalid("metadata.name", &name.into(), why)));
+    }
+    common(kind, value, &mut causes);
+    causes
+}
+
+/// Judges metadata that replaces other metadata.
+pub fn update(kind: &Kind, next: &Value, current: &Value) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    common(kind, next, &mut causes);
+    // The server looks twice, once for all kinds and once for each.
+    for _ in 0..2 {
+        let uid = object::meta(next, "uid");
+        if uid != object::meta(current, "uid") {
+            causes.push(Cause::invalid("metadata.uid", &uid.into(), "field is immutable"));
+        }
+        added_finalizers(next, current, &mut causes);
+    }
+    causes
+}
+
+fn added_finalizers(next: &Value, current: &Value, causes: &mut Vec<Cause>) {
+    if object::terminating(current) {
+        let added: Vec<String> = finalizers(next)
+            .filter(|finalizer| !object::has_finalizer(current, finalizer))
+            .map(|finalizer| format!("{finalizer:?}"))
+            .collect();
+        if !added.is_empty() {
+            let list = format!("[]string{{{}}}", added.join(", "));
+            let why =
+                format!("no new finalizers can be added if the object is being deleted, found new finalizers {list}");
+            causes.push(Cause::forbidden("metadata.finalizers", &why));
+        }
+    }
+}
+
+fn finalizers(value: &Value) -> impl Iterator<Item = &str> {
+    let list = object::at(value, &["metadata", "finalizers"]).and_then(Value::as_array);
+    list.into_iter().flatten().filter_map(Value::as_str)
+}
+
+fn common(kind: &Kind, value: &Value, causes: &mut Vec<Cause>) {
+    let meta = &value["metadata"];
+    for (key, label) in meta["labels"].as_object().into_iter().flatten() {
+        for why in names::label_key_faults(key) {
+            causes.push(Cause::invalid("metadata.labels", &key.as_str().into(), why));
+        }
+        for why in names::label_value_faults(label.as_str().unwrap_or("")) {
+            causes.push(Cause::invalid("metadata.labels", label, why));
+        }
+    }
+    let mut size = 0;
+    for (key, text) in meta["annotations"].as_object().into_iter().flatten() {
+        for why in names::label_key_faults(&key.to_lowercase()) {
+            causes.push(Cause::invalid("metadata.annotations", &key.as_str().into(), why));
+        }
+        size += key.len() + text.as_str().map_or(0, str::len);
+    }
+    if size > ANNOTATIONS {
+        causes.push(Cause::too_long("metadata.annotations", ANNOTATIONS));
+    }
+    for (index, owner) in meta["ownerReferences"].as_array().into_iter().flatten().enumerate() {
+        for field in ["apiVersion", "kind", "name", "uid"] {
+            let text = owner[field].as_str().unwrap_or("");
+            if text.is_empty() {
+                let why = if field == "apiVersion" { "version must not be empty" } else { "must not be empty" };
+                let place = format!("metadata.ownerReferences[{index}].{field}");
+                causes.push(Cause::invalid(place, &text.into(), why));
+            }
+        }
+    }
+    let controllers = meta["ownerReferences"].as_array().into_iter().flatten();
+    if controllers.filter(|owner| owner["controller"] == true).count() > 1 {
+        let why = "Only one reference can have Controller set to true. Found \"true\" in references";
+        causes.push(Cause::invalid("metadata.ownerReferences", &meta["ownerReferences"], why));
+    }
+    const STANDARD: [&str; 3] = ["orphan", "foregroundDeletion", "kubernetes"];
+    for finalizer in finalizers(value) {
+        for why in names::label_key_faults(finalizer) {
+            causes.push(Cause::invalid("metadata.finalizers", &finalizer.into(), why));
+        }
+        let standard = STANDARD.contains(&finalizer) || finalizer.contains('/');
+        if !kind.custom && !standard {
+            let why = "name is neither a standard finalizer name nor is it fully qualified";
+            causes.push(Cause::invalid("metadata.finalizers", &finalizer.into(), why));
+        }
+    }
+}
