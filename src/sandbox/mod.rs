@@ -85,7 +85,7 @@ pub struct Sandbox {
     params: BTreeMap<String, Value>,
     controllers: Option<Controllers>,
     _autoscaler: Option<Autoscaler>,
-    _players: Players,
+    players: Players,
 }
 
 impl Sandbox {
@@ -100,7 +100,7 @@ impl Sandbox {
         let http = HttpOptions { token: options.token.clone(), seed: options.seed, ..HttpOptions::default() };
         let params = scenario.params.clone();
         let mut sandbox =
-            Sandbox { api, http, params, controllers: None, _autoscaler: None, _players: Players::default() };
+            Sandbox { api, http, params, controllers: None, _autoscaler: None, players: Players::default() };
         let api = &sandbox.api;
         if !options.controllers {
             if !options.empty {
@@ -127,8 +127,8 @@ impl Sandbox {
         }
         let settings = autoscaler::Settings { speed: options.speed, ..scenario.autoscaler };
         sandbox._autoscaler = Some(autoscaler::start(api, clock, &world, settings));
-        if played {
-            sandbox._players = Players::start(api, &scenario, options.speed);
+        if !options.empty {
+            sandbox.players = Players::start(api, clock, &world, &scenario, options.speed);
         }
         Ok(sandbox)
     }
@@ -151,6 +151,11 @@ impl Sandbox {
     /// Returns the values that the scenario gives to a script's parameters.
     pub fn params(&self) -> &BTreeMap<String, Value> {
         &self.params
+    }
+
+    /// Returns the players, as nobody on the cluster can see them.
+    pub fn players(&self) -> &Players {
+        &self.players
     }
 
     /// Stops or continues OKG's manager, as a stopped process would.
@@ -176,7 +181,11 @@ fn declare(api: &Api, scenario: &Scenario, nodes: bool) -> Result<(), Diagnostic
             Diagnostic::new(Kind::Invalid, format!("the embedded cluster serves no `{kind}` of `{version}`"))
                 .help("declare it first, by a CustomResourceDefinition")
         })?;
-        create(api, &actor, &resource, object.clone())?;
+        let mut object = object.clone();
+        if object::namespace(&object).is_empty() && api.kind(&resource).is_some_and(|kind| kind.namespaced) {
+            object::meta_mut(&mut object).insert("namespace".into(), "default".into());
+        }
+        create(api, &actor, &resource, object)?;
     }
     Ok(())
 }

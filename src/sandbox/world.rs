@@ -1,11 +1,13 @@
 //! What surrounds the controllers: how long pods take, how fast OKG may write, how far labels lag behind.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::controllers::Rate;
+use super::object;
+use crate::okg::names;
 
 /// The settings of one cluster's world.
 #[derive(Clone, Debug)]
@@ -18,6 +20,8 @@ pub struct World {
     pub label_lag: Duration,
     /// Shortest and longest time from a pod's node to its running containers.
     pub start: (Duration, Duration),
+    /// The same for the rooms of single GameServerSets, by the set's name.
+    pub start_of: BTreeMap<String, (Duration, Duration)>,
     /// How long a container takes to restart with another image.
     pub restart: Duration,
     /// How long a pod takes to end.
@@ -41,6 +45,7 @@ impl World {
             okg_rate: Rate { qps: 300.0, burst: 600.0 },
             label_lag: Duration::ZERO,
             start: (second, second),
+            start_of: BTreeMap::new(),
             restart: second,
             end: second,
             network: Duration::from_millis(20),
@@ -78,7 +83,9 @@ impl World {
     pub fn faster(mut self, speed: f64) -> World {
         if speed > 0.0 && speed != 1.0 {
             let shorter = |time: Duration| time.div_f64(speed);
-            self.start = (shorter(self.start.0), shorter(self.start.1));
+            for (least, most) in self.start_of.values_mut().chain([&mut self.start]) {
+                (*least, *most) = (shorter(*least), shorter(*most));
+            }
             for time in [&mut self.restart, &mut self.end, &mut self.network, &mut self.label_lag] {
                 *time = shorter(*time);
             }
@@ -88,16 +95,19 @@ impl World {
 
     /// Returns the longest of its delays.
     pub fn slowest(&self) -> Duration {
-        [self.start.1, self.restart, self.end, self.network, self.label_lag].into_iter().max().unwrap_or_default()
+        let starts = self.start_of.values().map(|(_, most)| *most);
+        let others = [self.start.1, self.restart, self.end, self.network, self.label_lag];
+        others.into_iter().chain(starts).max().unwrap_or_default()
     }
 
-    /// Returns how long the pod with this uid takes to start.
-    pub fn start_time(&self, uid: &str) -> Duration {
-        let (least, most) = self.start;
+    /// Returns how long a pod takes to start.
+    pub fn start_time(&self, pod: &Value) -> Duration {
+        let set = object::label(pod, names::OWNER_GSS).unwrap_or_default();
+        let (least, most) = *self.start_of.get(set).unwrap_or(&self.start);
         if most <= least {
             return least;
         }
-        least + (most - least).mul_f64(self.rng(uid).f64())
+        least + (most - least).mul_f64(self.rng(object::meta(pod, "uid")).f64())
     }
 
     /// Returns whether an image of the pod cannot be pulled.

@@ -51,7 +51,7 @@ impl Kubelet {
         let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
         if due.get(uid).is_none_or(|due| due.work != work) {
             let takes = match work {
-                Work::Start => world.start_time(uid),
+                Work::Start => world.start_time(pod),
                 Work::Restart => world.restart,
                 Work::End => world.end,
             };

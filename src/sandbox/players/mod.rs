@@ -1,4 +1,11 @@
-//! Players: who is in which room, and the matches that end.
+//! Players: matchmakers that send them to rooms, matches that end, and the truth about who was where.
+//!
+//! Everything they do goes through the API, as game servers and directors do it; what they *are* stands in a ledger
+//! that no client can read, only tests. All chance comes from one generator an actor, seeded by its name.
+
+mod crowd;
+mod disturbance;
+mod ledger;
 
 use std::time::Duration;
 
@@ -8,13 +15,47 @@ use tokio::task::AbortHandle;
 use super::api::Api;
 use super::object::{self, Actor, Patch};
 use super::scenario::Scenario;
+use super::world::World;
+use crate::clock::Clock;
 use crate::okg::ops_state;
 
+pub use self::crowd::{Crowd, Matchmaker};
+pub use self::disturbance::{Disturbance, Trouble};
+pub use self::ledger::{Cause, End, Ledger, Loss, Match};
+
 const GS: &str = "gameservers.game.kruise.io";
+
+/// A duration, or how one is drawn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Span {
+    /// Always the same.
+    Fixed(Duration),
+    /// Any between two, all alike.
+    Between(Duration, Duration),
+    /// Exponential around a mean: most are short, some very long.
+    Mean(Duration),
+}
+
+impl Span {
+    /// Draws one.
+    pub fn draw(&self, rng: &mut fastrand::Rng) -> Duration {
+        match *self {
+            Span::Fixed(time) => time,
+            Span::Between(from, to) => from + to.saturating_sub(from).mul_f64(rng.f64()),
+            Span::Mean(mean) => mean.mul_f64(-(1.0 - rng.f64()).ln()),
+        }
+    }
+}
+
+/// Returns a pause of which there are so many in a period on average.
+fn pause(rng: &mut fastrand::Rng, period: Duration, count: f64) -> Duration {
+    Span::Mean(period.div_f64(count)).draw(rng).max(Duration::from_millis(1))
+}
 
 /// The players of one cluster; dropped, nothing more happens.
 #[derive(Debug, Default)]
 pub struct Players {
+    ledger: Ledger,
     tasks: Vec<AbortHandle>,
 }
 
@@ -26,36 +67,71 @@ impl Drop for Players {
     }
 }
 
-impl Players {
-    /// Lets the matches of a scenario go on. Call inside a runtime.
-    pub(super) fn start(api: &Api, scenario: &Scenario, speed: f64) -> Players {
-        let mut players = Players::default();
-        for room in &scenario.rooms {
-            let Some(left) = room.playing else { continue };
-            let Some(pod) = api.get("pods", &room.namespace, &room.name) else { continue };
-            let (api, room) = (api.clone(), room.clone());
-            let uid = object::meta(&pod, "uid").to_owned();
-            let game = async move {
-                tokio::time::sleep(left.div_f64(speed).max(Duration::from_millis(1))).await;
-                end_match(&api, &room.namespace, &room.name, &uid);
-            };
-            players.tasks.push(tokio::spawn(game).abort_handle());
-        }
-        players
+/// What all actors share.
+#[derive(Clone)]
+struct Stage {
+    api: Api,
+    clock: Clock,
+    ledger: Ledger,
+    speed: f64,
+}
+
+impl Stage {
+    async fn sleep(&self, time: Duration) {
+        tokio::time::sleep(time.div_f64(self.speed)).await;
     }
 }
 
-/// Says of a room that its match is over, unless somebody else has given it another opsState or pod.
-fn end_match(api: &Api, namespace: &str, name: &str, uid: &str) {
-    let same = api.get("pods", namespace, name).is_some_and(|pod| object::meta(&pod, "uid") == uid);
+impl Players {
+    /// Lets the players of a scenario begin. Call inside a runtime.
+    pub(super) fn start(api: &Api, clock: Clock, world: &World, scenario: &Scenario, speed: f64) -> Players {
+        let speed = if speed > 0.0 { speed } else { 1.0 };
+        let mut players = Players::default();
+        let stage = Stage { api: api.clone(), clock, ledger: players.ledger.clone(), speed };
+        let mut add = |task: tokio::task::JoinHandle<()>| players.tasks.push(task.abort_handle());
+        add(tokio::spawn(ledger::watch(stage.api.clone(), clock, stage.ledger.clone(), api.version())));
+        for room in &scenario.rooms {
+            let Some(left) = room.playing else { continue };
+            let Some(pod) = api.get("pods", &room.namespace, &room.name) else { continue };
+            let id = stage.ledger.begin(clock.now(), &room.namespace, &room.name, object::meta(&pod, "uid"), 1);
+            let stage = stage.clone();
+            let game = async move {
+                stage.sleep(left).await;
+                finish(&stage, id, End::Over, ops_state::NONE);
+            };
+            add(tokio::spawn(game));
+        }
+        for (index, crowd) in scenario.players.iter().enumerate() {
+            let rng = world.rng(&format!("players/{}/{}/{index}", crowd.namespace, crowd.gss));
+            add(tokio::spawn(crowd::play(stage.clone(), crowd.clone(), rng)));
+        }
+        for (index, disturbance) in scenario.disturbances.iter().enumerate() {
+            let rng = world.rng(&format!("disturbance/{}/{}/{index}", disturbance.namespace, disturbance.gss));
+            add(tokio::spawn(disturbance::disturb(stage.clone(), disturbance.clone(), rng)));
+        }
+        players
+    }
+
+    /// Returns the truth about who was where.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+}
+
+/// Ends a match and says of its room that it is idle, unless somebody else has given it another opsState or pod.
+fn finish(stage: &Stage, id: u64, end: End, after: &str) {
+    let Some(game) = stage.ledger.end(id, stage.clock.now(), end) else { return };
+    let same =
+        stage.api.get("pods", &game.namespace, &game.room).is_some_and(|pod| object::meta(&pod, "uid") == game.pod);
     if !same {
         return;
     }
     let patch = Patch::Json(json!([
         {"op": "test", "path": "/spec/opsState", "value": ops_state::ALLOCATED},
-        {"op": "replace", "path": "/spec/opsState", "value": ops_state::NONE},
+        {"op": "replace", "path": "/spec/opsState", "value": after},
     ]));
-    if let Err(status) = api.patch(&Actor::controller("game-server"), GS, "", namespace, name, &patch) {
-        tracing::debug!("the match in {namespace}/{name} ended unheard: {}", status.message);
+    let actor = Actor::controller("game-server");
+    if let Err(status) = stage.api.patch(&actor, GS, "", &game.namespace, &game.room, &patch) {
+        tracing::debug!("the match in {}/{} ended unheard: {}", game.namespace, game.room, status.message);
     }
 }

@@ -1,11 +1,7 @@
 //! The scenarios that come with the binary.
 
-use std::time::Duration;
-
-use serde_json::json;
-
-use super::{Room, Scenario};
-use crate::sandbox::world::World;
+use super::{Scenario, read};
+use crate::diagnostic::{Diagnostic, Kind};
 
 /// Names of the built-in scenarios.
 pub const BUILT_IN: &[&str] = &["minecraft", "conformance"];
@@ -16,48 +12,12 @@ pub fn is_built_in(name: &str) -> bool {
 }
 
 /// Returns a built-in scenario.
-pub fn scenario(name: &str) -> Option<Scenario> {
+pub fn scenario(name: &str) -> Result<Scenario, Diagnostic> {
     match name {
-        "minecraft" => Some(minecraft()),
+        "minecraft" => read::read(name, include_str!("minecraft.yaml")),
         // The world that the recordings of the real controllers were made in; nothing in it.
-        "conformance" => Some(Scenario { name: name.to_owned(), settle: false, ..Scenario::default() }),
-        _ => None,
-    }
-}
-
-fn minecraft() -> Scenario {
-    let set = json!({
-        "apiVersion": "game.kruise.io/v1alpha1", "kind": "GameServerSet",
-        "metadata": {"name": "minecraft", "namespace": "default"},
-        "spec": {"replicas": 3, "updateStrategy": {"type": "OnDelete"}, "gameServerTemplate": {"spec": {
-            "containers": [{"name": "minecraft", "image": "acs/minecraft-demo:1.12.2"}]}}},
-    });
-    let scaled = json!({
-        "apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject",
-        "metadata": {"name": "minecraft", "namespace": "default"},
-        "spec": {
-            "scaleTargetRef": {"apiVersion": "game.kruise.io/v1alpha1", "kind": "GameServerSet", "name": "minecraft"},
-            "minReplicaCount": 3,
-            "maxReplicaCount": 10,
-            "triggers": [{"type": "external", "metricType": "AverageValue", "metadata": {
-                "scalerAddress": "kruise-game-external-scaler.kruise-game-system:6000", "minAvailable": "1"}}],
-        },
-    });
-    Scenario {
-        name: "minecraft".into(),
-        params: [("gss", "minecraft"), ("image", "acs/minecraft-demo:1.12.2-new")]
-            .into_iter()
-            .map(|(key, value)| (key.to_owned(), value.into()))
-            .collect(),
-        world: World { start: (Duration::from_secs(5), Duration::from_secs(7)), ..World::shipped(0) },
-        objects: vec![set, scaled],
-        age: Duration::from_secs(120),
-        rooms: vec![Room {
-            namespace: "default".into(),
-            name: "minecraft-0".into(),
-            playing: Some(Duration::from_secs(20 * 60)),
-            ..Room::default()
-        }],
-        ..Scenario::default()
+        "conformance" => Ok(Scenario { name: name.to_owned(), settle: false, ..Scenario::default() }),
+        _ => Err(Diagnostic::new(Kind::Missing, format!("there is no built-in scenario `{name}`"))
+            .help(format!("built-in scenarios: {}", BUILT_IN.join(", ")))),
     }
 }

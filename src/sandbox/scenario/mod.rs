@@ -1,6 +1,8 @@
 //! Scenarios: what a simulated cluster starts with, and what goes on in it.
 
 mod built_in;
+mod fields;
+mod read;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,11 +10,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::players::{Crowd, Disturbance};
 use super::world::World;
 use super::{Options, autoscaler};
-use crate::diagnostic::{Diagnostic, Kind};
+use crate::diagnostic::Diagnostic;
 
 pub use self::built_in::{BUILT_IN, is_built_in};
+
+/// What a scenario file may hold, for people.
+pub const REFERENCE: &str = include_str!("reference.txt");
 
 /// A scenario, read and judged.
 #[derive(Clone, Debug)]
@@ -35,6 +41,10 @@ pub struct Scenario {
     pub age: Duration,
     /// What rooms are set to before the first request.
     pub rooms: Vec<Room>,
+    /// Who comes to play.
+    pub players: Vec<Crowd>,
+    /// What goes wrong now and then.
+    pub disturbances: Vec<Disturbance>,
     /// How KEDA's loop goes.
     pub autoscaler: autoscaler::Settings,
 }
@@ -68,6 +78,8 @@ impl Default for Scenario {
             settle: true,
             age: Duration::ZERO,
             rooms: Vec::new(),
+            players: Vec::new(),
+            disturbances: Vec::new(),
             autoscaler: autoscaler::Settings::default(),
         }
     }
@@ -77,28 +89,19 @@ impl Scenario {
     /// Returns the scenario that a cluster is to be started with.
     pub fn of(options: &Options) -> Result<Scenario, Diagnostic> {
         match &options.scenario {
-            None => Scenario::built_in("minecraft"),
-            Some((name, _)) if is_built_in(name) => Scenario::built_in(name),
+            None => built_in::scenario("minecraft"),
+            Some((name, _)) if is_built_in(name) => built_in::scenario(name),
             Some((name, text)) => Scenario::parse(name, text),
         }
     }
 
-    /// Reads a scenario.
-    pub fn parse(name: &str, _text: &str) -> Result<Scenario, Diagnostic> {
-        Ok(Scenario { name: name.to_owned(), ..Scenario::default() })
+    /// Reads a scenario from a file; [`REFERENCE`] says what may stand in one.
+    pub fn parse(name: &str, text: &str) -> Result<Scenario, Diagnostic> {
+        read::read(name, text)
     }
 
     /// Returns the settings of its world.
     pub fn world(&self, seed: u64) -> World {
         World { seed, ..self.world.clone() }
-    }
-}
-
-impl Scenario {
-    fn built_in(name: &str) -> Result<Scenario, Diagnostic> {
-        built_in::scenario(name).ok_or_else(|| {
-            Diagnostic::new(Kind::Missing, format!("there is no built-in scenario `{name}`"))
-                .help(format!("built-in scenarios: {}", BUILT_IN.join(", ")))
-        })
     }
 }
