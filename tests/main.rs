@@ -14,5 +14,6 @@ mod readme;
 mod reference;
 mod release;
 mod sandbox;
+mod scenario;
 mod script;
 mod support;

@@ -5,6 +5,7 @@ use crate::bindings;
 use crate::diagnostic::{Diagnostic, Kind, closest};
 use crate::exit_code::ExitCode;
 use crate::reference;
+use crate::sandbox::scenario;
 use crate::script::calls::outline;
 use crate::script::{Script, shipped};
 
@@ -53,6 +54,9 @@ pub fn about(name: &str) -> Result<String, Diagnostic> {
     let plain = name.strip_suffix(".rhai").unwrap_or(name);
     if let Some(record) = bindings::records().find(|record| record.name == name) {
         return Ok(reference::function(record));
+    }
+    if name == "scenario" {
+        return Ok(scenario::REFERENCE.to_owned());
     }
     if let Some((name, doc, properties)) = types().into_iter().find(|(known, ..)| *known == name) {
         return Ok(reference::value_type(name, doc, &properties));

@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::diagnostic::{Diagnostic, Kind};
 use crate::sandbox::Sandbox;
+use crate::sandbox::scenario::Scenario;
 use crate::script::{Interrupt, Sources};
 use crate::session::{real_runtime, simulated_runtime};
 
@@ -47,7 +48,10 @@ impl Launch {
         let options = sandbox_options(global)?;
         let (clock, sandbox) = {
             let _inside = runtime.enter();
-            let epoch = EPOCH.parse().map_err(|_| Diagnostic::new(Kind::Internal, "the epoch is no time"))?;
+            let epoch = match Scenario::of(&options)?.start {
+                Some(start) => start,
+                None => EPOCH.parse().map_err(|_| Diagnostic::new(Kind::Internal, "the epoch is no time"))?,
+            };
             let clock = Clock::simulated(epoch);
             (clock, runtime.block_on(Sandbox::start(&options, clock))?)
         };

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{Behavior, Diagnostic, HPA, Kind, Look, SCALED};
 use crate::sandbox::api::Api;
 use crate::sandbox::object::{self, Actor, Patch};
+use crate::sandbox::scaler::Metadata;
 use crate::sandbox::status::Status;
 
 /// What a ScaledObject wants of a GameServerSet.
@@ -18,10 +19,8 @@ pub struct Target {
     pub least: i32,
     /// The greatest number of replicas.
     pub most: i32,
-    /// `minAvailable` of the trigger.
-    pub min_available: Option<String>,
-    /// `maxAvailable` of the trigger.
-    pub max_available: Option<String>,
+    /// What the trigger says to the scaler.
+    pub metadata: Metadata,
     /// How fast replicas may change.
     pub behavior: Behavior,
     /// How long a set is idle before KEDA empties it.
@@ -44,12 +43,6 @@ impl Target {
         let external = |trigger: &&Value| trigger["type"] == "external" || trigger["type"] == "external-push";
         let trigger = spec["triggers"].as_array().and_then(|triggers| triggers.iter().find(external));
         let Some(trigger) = trigger else { return Err("no trigger of type external".to_owned()) };
-        let text = |key: &str| match &trigger["metadata"][key] {
-            Value::Null => None,
-            Value::String(text) if text.is_empty() => None,
-            Value::String(text) => Some(text.clone()),
-            other => Some(other.to_string()),
-        };
         let annotation = |key: &str| scaled["metadata"]["annotations"][format!("autoscaling.keda.sh/{key}")].as_str();
         let mut behavior = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"].clone();
         for (key, part) in [("paused-scale-in", "scaleDown"), ("paused-scale-out", "scaleUp")] {
@@ -63,8 +56,7 @@ impl Target {
             name: target["name"].as_str().unwrap_or_default().to_owned(),
             least: number("minReplicaCount", 0),
             most: number("maxReplicaCount", 100),
-            min_available: text("minAvailable"),
-            max_available: text("maxAvailable"),
+            metadata: Metadata::read(&trigger["metadata"]),
             behavior: Behavior::read(&behavior),
             cooldown: Duration::from_secs(spec["cooldownPeriod"].as_u64().unwrap_or(300)),
             paused,
@@ -140,7 +132,7 @@ pub fn keep_hpa(
 }
 
 /// Writes what a look came to into the ScaledObject's status.
-pub fn report(api: &Api, now: Timestamp, scaled: &Value, look: &Look) {
+pub fn report(api: &Api, scaled: &Value, look: &Look) {
     let (namespace, name) = (object::namespace(scaled), object::name(scaled));
     if look.paused {
         // Paused, KEDA takes its HPA away.
@@ -163,7 +155,6 @@ pub fn report(api: &Api, now: Timestamp, scaled: &Value, look: &Look) {
             {"type": "Paused", "status": word(look.paused)},
         ],
     }});
-    let _ = now;
     if let Err(status) = api.patch(&actor(), SCALED, "status", namespace, name, &Patch::Merge(status)) {
         tracing::debug!("status of ScaledObject {namespace}/{name}: {}", status.message);
     }

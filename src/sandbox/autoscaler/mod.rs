@@ -17,10 +17,11 @@ use tokio::task::AbortHandle;
 use self::hpa::{Behavior, Memory};
 use super::api::Api;
 use super::object::{self, Actor, Object, Patch};
+use super::scaler;
 use super::world::World;
 use crate::clock::Clock;
 use crate::diagnostic::{Diagnostic, Kind};
-use crate::okg::{names, scaler};
+use crate::okg::scaler::autoscaler_wants;
 
 pub(super) use self::keda::define;
 
@@ -98,7 +99,7 @@ impl Loop {
                 continue;
             }
             let look = self.look_at(scaled).await;
-            keda::report(&self.api, self.clock.now(), scaled, &look);
+            keda::report(&self.api, scaled, &look);
         }
     }
 
@@ -121,8 +122,11 @@ impl Loop {
             }
             return Look { active: None, paused: true, fault: None };
         }
-        let (metric, active) = match self.ask(namespace, &set, &target) {
-            Ok(answer) => answer,
+        let answers = scaler::metric(&self.api, namespace, &target.name, &target.metadata).and_then(|metric| {
+            scaler::active(&self.api, namespace, &target.name, &target.metadata).map(|active| (metric, active))
+        });
+        let (metric, active) = match answers {
+            Ok(answers) => answers,
             Err(why) => return fault(why),
         };
         let number = |pointer: &str| {
@@ -141,7 +145,7 @@ impl Loop {
             target.least.max(1)
         } else {
             // Within the tolerance, no limits yet: those come after the window.
-            let raw = scaler::autoscaler_wants(status, metric, i32::MIN, i32::MAX, TOLERANCE);
+            let raw = autoscaler_wants(status, metric, i32::MIN, i32::MAX, TOLERANCE);
             let stable = memory.stabilize(now, spec, raw, &behavior);
             let limited = hpa::limit(memory, now, spec, stable, &behavior);
             limited.clamp(target.least.max(1), target.most.max(target.least.max(1)))
@@ -162,20 +166,6 @@ impl Loop {
             tracing::debug!("HPA of {namespace}/{}: {}", object::name(scaled), status.message);
         }
         Look { active: Some(active), paused: false, fault: None }
-    }
-
-    /// Asks OKG's external scaler for the wish and whether the set is wanted at all.
-    fn ask(&self, namespace: &str, set: &Value, target: &keda::Target) -> Result<(i32, bool), String> {
-        let pods = self.api.list("pods", Some(namespace));
-        let rooms = pods.iter().filter(|pod| object::label(pod, names::OWNER_GSS) == Some(&target.name));
-        let counts = scaler::Counts::of(rooms.map(|pod| &**pod));
-        let number = |pointer: &str| {
-            set.pointer(pointer).and_then(Value::as_i64).and_then(|number| i32::try_from(number).ok()).unwrap_or(0)
-        };
-        let (min, max) = (target.min_available.as_deref(), target.max_available.as_deref());
-        let wish = scaler::desired_replicas(number("/spec/replicas"), counts, min, max).map_err(|invalid| invalid.0)?;
-        let (current, marked) = (number("/status/currentReplicas"), number("/status/waitToBeDeletedReplicas"));
-        Ok((wish, scaler::is_active(min, current, marked)))
     }
 
     /// Writes replicas as an HPA does: the number decided on, whatever stands there by now.

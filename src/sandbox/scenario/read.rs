@@ -65,7 +65,9 @@ pub fn read(file: &str, text: &str) -> Result<Scenario, Diagnostic> {
         let document = Document { file, number: index + 1 };
         // Empty lines in front keep the line numbers of the file.
         let padded = format!("{}{text}", "\n".repeat(line));
-        let value: Value = serde_saphyr::from_str(&padded)
+        // As Kubernetes reads it, `n` is a name and no truth value.
+        let options = serde_saphyr::options! { strict_booleans: true };
+        let value: Value = serde_saphyr::from_str_with_options(&padded, options)
             .map_err(|error| document.fault(Kind::Syntax, "is no YAML").why(error.to_string()))?;
         if value.is_null() {
             continue;
