@@ -9,11 +9,13 @@ use clap::Args;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use super::global::Global;
+use super::global::{Form, Global};
+use super::run::print_document;
 use super::{launch, signals, terminal};
 use crate::clock::Clock;
 use crate::diagnostic::{Diagnostic, Kind};
 use crate::exit_code::ExitCode;
+use crate::sandbox::coverage::GAPS;
 use crate::sandbox::{Options, Sandbox};
 use crate::script::Interrupt;
 use crate::session::real_runtime;
@@ -40,10 +42,16 @@ pub struct Arguments {
     /// Make the world's own delays so many times shorter
     #[arg(long, value_name = "N", default_value_t = 1.0)]
     speed: f64,
+    /// Say what the embedded cluster does not imitate, and end
+    #[arg(long)]
+    coverage: bool,
 }
 
 /// Serves until a signal comes.
 pub fn run(arguments: &Arguments, global: &Global) -> Result<ExitCode, Diagnostic> {
+    if arguments.coverage {
+        return say_coverage(global);
+    }
     if !arguments.listen.ip().is_loopback() {
         let what = format!("`{}` is no loopback address", arguments.listen);
         return Err(Diagnostic::new(Kind::Usage, what)
@@ -63,6 +71,29 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<ExitCode, Diagnosti
     };
     let runtime = real_runtime()?;
     runtime.block_on(serve(arguments, global, options))
+}
+
+/// Prints what the embedded cluster does not imitate.
+fn say_coverage(global: &Global) -> Result<ExitCode, Diagnostic> {
+    if matches!(global.form(), Form::Json | Form::Yaml) {
+        let gaps = GAPS.iter().map(|gap| {
+            let recordings: Vec<String> =
+                gap.recordings.iter().map(|(group, step)| format!("{group}: {step}")).collect();
+            json!({"area": gap.area, "what": gap.what, "reason": gap.reason, "recordings": recordings})
+        });
+        print_document(global.form(), &gaps.collect())?;
+        return Ok(ExitCode::Done);
+    }
+    for gap in GAPS {
+        terminal::out(&format!("{:<12} {}", gap.area, gap.what));
+        terminal::out(&format!("{:<12} because {}", "", gap.reason));
+        if !gap.recordings.is_empty() {
+            let steps = gap.recordings.len();
+            let noun = if steps == 1 { "step" } else { "steps" };
+            terminal::out(&format!("{:<12} {steps} recorded {noun} of a real server come out differently", ""));
+        }
+    }
+    Ok(ExitCode::Done)
 }
 
 async fn serve(arguments: &Arguments, global: &Global, options: Options) -> Result<ExitCode, Diagnostic> {
