@@ -185,7 +185,7 @@ fn recreating(view: &SetView, namespace: &str, update: &str) -> Diagnostic {
         let more = if allocated.len() > 8 { ", …" } else { "" };
         diagnostic = diagnostic.why(format!("{} Allocated: {}{more}", allocated.len(), shown.join(", ")));
     }
-    diagnostic.help("`allow_recreate: true` means it. Nothing was sent.")
+    diagnostic.help("`allow_recreate: true` (`--allow-recreate` of lossless_release) means it. Nothing was sent.")
 }
 
 fn reverted(name: &str, namespace: &str, owners: &BTreeSet<(String, &'static str)>) -> Diagnostic {
@@ -198,7 +198,7 @@ fn reverted(name: &str, namespace: &str, owners: &BTreeSet<(String, &'static str
     }
     diagnostic
         .help("release through that tool, or let it ignore these fields (Argo CD: ignoreDifferences)")
-        .help("`allow_reverted: true` goes on all the same. Nothing was sent.")
+        .help("`allow_reverted: true` (`--allow-reverted` of lossless_release) goes on all the same. Nothing was sent.")
 }
 
 /// Returns the fields of a release that a GitOps tool owns.

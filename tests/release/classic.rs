@@ -140,3 +140,46 @@ fn a_plan_says_what_would_change_and_sends_no_write() {
     let methods: Vec<&str> = requests.iter().filter_map(|event| event["method"].as_str()).collect();
     assert!(!methods.is_empty() && methods.iter().all(|method| *method == "GET"), "{methods:?}");
 }
+
+#[test]
+fn sidecar_ports_and_env_survive() {
+    let world = r#"
+        apiVersion: game.kruise.io/v1alpha1
+        kind: GameServerSet
+        metadata: { name: lobby, namespace: default }
+        spec:
+          replicas: 2
+          updateStrategy: { type: OnDelete }
+          gameServerTemplate:
+            spec:
+              containers:
+              - name: game
+                image: acs/lobby:1
+                ports: [{ containerPort: 7777, protocol: UDP }]
+                env: [{ name: REGION, value: eu }]
+                resources: { limits: { cpu: "1" } }
+              - { name: telemetry, image: "acs/telemetry:4" }
+    "#;
+    let script = r#"
+        import "okg/drain" as drain;
+        let before = gss_get("lobby").to_map().spec.gameServerTemplate;
+        gss_set_image("lobby", "game", "acs/lobby:2");
+        gs_wait("lobby", #{ version: "current", open: true }, gss_scale_up("lobby", 2), "5m");
+        drain::retire("lobby", #{ version: "old" }, #{ end: "retire" });
+        let after = gss_get("lobby").to_map().spec.gameServerTemplate;
+        before.spec.containers[0].image = "acs/lobby:2";
+        output(before == after);
+        output(gs_list("lobby").map(|gs| gs.images));
+    "#;
+    Test::new()
+        .file("world.yaml", world)
+        .script(script)
+        .args(["run", "a.rhai", "--scenario", "world.yaml"])
+        .stdout_has("true\n")
+        .stdout_has(
+            r#""game": "acs/lobby:2",
+    "telemetry": "acs/telemetry:4""#,
+        )
+        .stderr_any()
+        .ok();
+}

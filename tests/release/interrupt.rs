@@ -1,31 +1,9 @@
 //! Ctrl-C: it ends whatever is under way, cannot be caught, and what was done is said.
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
-/// A running binary that is ended when the test ends.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn start(folder: &Path, args: &[&str]) -> Running {
-    let child = Command::new(env!("CARGO_BIN_EXE_okgscript"))
-        .args(args)
-        .current_dir(folder)
-        .env("KUBECONFIG", folder.join("kubeconfig"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    Running(child)
-}
+use crate::support::served::{Running, Served, start};
 
 /// Waits for a line on stderr that contains `sign`, interrupts, and returns the exit code, stdout, the rest of stderr.
 fn interrupted_at(mut running: Running, sign: &str) -> (Option<i32>, String, String) {
@@ -79,11 +57,7 @@ fn branches_that_never_end() {
 #[test]
 fn on_a_served_cluster_the_receipt_says_what_was_done() {
     let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("kubeconfig");
-    let mut server = start(folder.path(), &["sandbox", "--kubeconfig", config.to_str().unwrap()]);
-    let mut served = String::new();
-    BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut served).unwrap();
-    assert!(served.starts_with("export KUBECONFIG="), "{served}");
+    let _served = Served::new(folder.path(), &[]);
     let script = r#"
         gss_patch("minecraft", #{ metadata: #{ labels: #{ season: "7" } } });
         log("ready");

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod classic;
+mod guards;
 mod interrupt;
 mod races;
 mod waits;

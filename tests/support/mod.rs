@@ -3,6 +3,8 @@
 // Not every test file needs all of it.
 #![allow(dead_code)]
 
+pub mod served;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write;
