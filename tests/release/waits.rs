@@ -115,3 +115,36 @@ fn retries_back_off_and_give_up() {
         .stderr_has("again in 20s (attempt 3)")
         .ok();
 }
+
+#[test]
+fn a_time_out_names_the_room_the_clause_and_why_its_container_waits() {
+    let world = r#"
+        apiVersion: game.kruise.io/v1alpha1
+        kind: GameServerSet
+        metadata: { name: lobby }
+        spec:
+          replicas: 2
+          updateStrategy: { type: OnDelete }
+          gameServerTemplate: { spec: { containers: [{ name: game, image: "acs/lobby:1" }] } }
+        ---
+        apiVersion: okgscript.io/v1
+        kind: Scenario
+        metadata: { name: typo }
+        world: { missingImages: ["acs/lobby:2-nwe"] }
+    "#;
+    Test::new()
+        .file("world.yaml", world)
+        .args(["run", "lossless_release.rhai", "--scenario", "world.yaml", "--gss", "lobby"])
+        .args(["--image", "acs/lobby:2-nwe", "--surge", "1", "--timeout", "3m"])
+        .stdout_any()
+        .stderr_has(
+            "error[timeout]: 0 of 1 rooms of `default/lobby` matched #{open: true, version: \"current\"} after 3m",
+        )
+        .stderr_has("why:  lobby-2 Creating (container game ImagePullBackOff")
+        .stderr_has("fails open: true (is state Creating) for 3m")
+        .stderr_has(
+            "done: lobby: image of game acs/lobby:1 -> acs/lobby:2-nwe; lobby: replicas 2 -> 3; no room was written",
+        )
+        .stderr_has("okgscript run lossless_release.rhai --gss lobby --image acs/lobby:1   # goes back")
+        .code(5);
+}
