@@ -1,5 +1,6 @@
 //! Recordings of real servers, played against the embedded cluster.
 
 mod api;
+mod kubectl;
 mod okg;
 mod unify;

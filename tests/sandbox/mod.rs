@@ -1,3 +1,4 @@
 //! The embedded cluster.
 
 mod api;
+mod faults;

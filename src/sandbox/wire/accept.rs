@@ -73,6 +73,10 @@ pub fn negotiate(header: &str, protobuf: bool) -> Result<Accepted, Status> {
     if clauses.is_empty() {
         return Ok(Accepted { encoding: Encoding::Json, view: View::Whole });
     }
+    // Protobuf clients cannot read what our envelope holds, so JSON is preferred wherever they take it.
+    let json =
+        clauses.iter().any(|clause| ["application/json", "*/*", "application/*"].contains(&clause.media.as_str()));
+    let protobuf = protobuf && !json;
     for clause in &clauses {
         let encoding = match clause.media.as_str() {
             "application/json" | "*/*" | "application/*" => Encoding::Json,

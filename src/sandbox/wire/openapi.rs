@@ -20,6 +20,8 @@ use crate::sandbox::status::Status;
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 const REF: &str = "#/components/schemas/";
+/// kubectl asks for this form when it validates a `List`; of a kind that it does not find there it checks nothing itself.
+const V2: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
 const V3: &str = "application/com.github.proto-openapi.spec.v3@v1.0+protobuf";
 
 /// Returns the hash by which a document is named.
@@ -61,7 +63,11 @@ pub fn answer(api: &Api, request: &Request, parts: &[&str]) -> Result<Option<Res
             }
             Ok(Some(one(request, &name, &document, json)))
         }
-        ("v2", []) if json => Ok(Some(answer::json(200, &swagger(api)))),
+        ("v2", []) if json && !media(V2) => Ok(Some(answer::json(200, &swagger(api)))),
+        ("v2", []) if media(V2) => {
+            let head = protobuf::openapi_head("2.0", 2, "Kubernetes", "v1.35.4");
+            Ok(Some(answer::typed(200, "application/com.github.proto-openapi.spec.v2.v1.0+protobuf", head)))
+        }
         ("v2", []) => Err(accept::not_acceptable(true)),
         _ => Ok(None),
     }
@@ -100,7 +106,7 @@ fn one(request: &Request, name: &str, document: &Value, json: bool) -> Response 
     } else {
         let info = &document["info"];
         let part = |key: &str| info[key].as_str().unwrap_or("");
-        let head = protobuf::openapi_head(part("title"), part("version"));
+        let head = protobuf::openapi_head("3.0.0", 6, part("title"), part("version"));
         answer::typed(200, "application/com.github.proto-openapi.spec.v3.v1.0+protobuf", head)
     };
     answer::set(&mut response, header::ETAG, &tag);

@@ -221,8 +221,9 @@ fn value(part: &Part, form: &str) -> Result<Value, String> {
     })
 }
 
-/// Returns the head of an OpenAPI document in its protobuf form: version, title; the rest is served as JSON only.
-pub fn openapi_head(title: &str, version: &str) -> Vec<u8> {
+/// Returns the head of an OpenAPI document in its protobuf form; the rest is served as JSON only. `place` is the number
+/// of the field for the version of the document's content.
+pub fn openapi_head(openapi: &str, place: u8, title: &str, version: &str) -> Vec<u8> {
     let text = |field: u8, text: &[u8], out: &mut Vec<u8>| {
         out.push(field << 3 | 2);
         varint(text.len() as u64, out);
@@ -230,8 +231,8 @@ pub fn openapi_head(title: &str, version: &str) -> Vec<u8> {
     };
     let (mut info, mut out) = (Vec::new(), Vec::new());
     text(1, title.as_bytes(), &mut info);
-    text(6, version.as_bytes(), &mut info);
-    text(1, b"3.0.0", &mut out);
+    text(place, version.as_bytes(), &mut info);
+    text(1, openapi.as_bytes(), &mut out);
     text(2, &info, &mut out);
     out
 }

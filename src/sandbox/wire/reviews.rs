@@ -54,7 +54,11 @@ fn review(api: &Api, request: &Request, group: &str, kind: &str, namespace: &str
         "SelfSubjectReview" => {
             let now = object::stamp(api.clock().now());
             value["metadata"] = json!({"creationTimestamp": now});
-            let user = json!({"username": request.actor.user, "groups": request.actor.groups});
+            let mut user = json!({"username": request.actor.user, "groups": request.actor.groups});
+            if request.actor.user == "admin" {
+                // The administrator of the server's own token has a uid as well.
+                user["uid"] = "admin".into();
+            }
             value["status"] = json!({"userInfo": user});
         }
         "SelfSubjectRulesReview" => {
