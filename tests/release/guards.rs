@@ -67,16 +67,23 @@ fn on_delete_goes_on() {
 
 #[test]
 fn the_shipped_script_exits_with_4_and_sends_no_write() {
-    Test::new()
+    let ran = Test::new()
         .file("world.yaml", &world("{ type: OnDelete, rollingUpdate: {} }"))
         .args(["run", "lossless_release.rhai", "--scenario", "world.yaml", "--gss", "lobby", "--image", "acs/lobby:2"])
-        .args(["-o", "json"])
+        .args(["-o", "json", "--events", "events.jsonl"])
         .stdout_has(r#""kind": "refused""#)
         .stdout_has(r#""sets": {}"#)
         .stdout_has(r#""rooms": []"#)
         .stderr_has("error[refused]: a new image would make OKG recreate the rooms of `default/lobby`")
         .stderr_has("nothing was changed")
         .code(4);
+    let events = ran.file("events.jsonl");
+    let events: Vec<serde_json::Value> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let sent = events.iter().filter(|event| event["event"] == "request" && event["method"] != "GET");
+    // Asking for one's rights is a POST that changes nothing.
+    let writes: Vec<&serde_json::Value> =
+        sent.filter(|event| !event["path"].as_str().unwrap().contains("selfsubjectaccessreviews")).collect();
+    assert!(writes.is_empty(), "{writes:?}");
 }
 
 #[test]
