@@ -15,6 +15,7 @@ use super::receipt::Receipt;
 use super::script_args::{self, Loaded};
 use super::stage::{self, Show};
 use super::{preflight, records, signals, terminal};
+use crate::bindings::host::Host;
 use crate::bindings::stage::{Event, Stage};
 use crate::diagnostic::{Diagnostic, Kind};
 use crate::exit_code::ExitCode;
@@ -128,15 +129,15 @@ fn perform(
     let host = session.host().clone();
     let begun = host.now();
     if command.plan {
-        show.show(&begins(&script, &launch, &params, &host.run));
+        show.show(&begins(&script, &host, &launch, &params));
         return plan(&session, &script, &show, global);
     }
     play(&session, &script, &params, &show, global, &launch, begun, Ok(()))
 }
 
-fn begins(script: &Script, launch: &Launch, params: &BTreeMap<String, Value>, run: &str) -> Event {
-    let run = records::short(run).to_owned();
-    Event::Begun { script: title(&script.name), place: place(launch, params), run }
+fn begins(script: &Script, host: &Host, launch: &Launch, params: &BTreeMap<String, Value>) -> Event {
+    let run = records::short(&host.run).to_owned();
+    Event::Begun { script: title(&script.name), place: place(host, launch, params), run }
 }
 
 /// Runs a script, closings included, and shows the receipt. `ready` is what had to be done first.
@@ -152,7 +153,7 @@ pub fn play(
     ready: Result<(), Diagnostic>,
 ) -> Result<ExitCode, Diagnostic> {
     let host = session.host();
-    show.show(&begins(script, launch, params, &host.run));
+    show.show(&begins(script, host, launch, params));
     let result = ready.and_then(|()| preflight::check(session, script, params)).and_then(|()| session.run(script));
     let receipt = Receipt::take(host, script, params, begun, result.as_ref().err());
     let code = match &result {
@@ -204,11 +205,20 @@ fn title(name: &str) -> String {
     Path::new(name).file_stem().map_or_else(|| name.to_owned(), |stem| stem.to_string_lossy().into_owned())
 }
 
-fn place(launch: &Launch, params: &BTreeMap<String, Value>) -> String {
+/// Says on which cluster a run is, before it does anything. The configuration is read for it, no request is sent.
+fn place(host: &Host, launch: &Launch, params: &BTreeMap<String, Value>) -> String {
     let set = params.get("gss").and_then(Value::as_str);
-    let set = set.map(|set| format!("GameServerSet {set}, ")).unwrap_or_default();
-    let place = if launch.place.is_empty() { "the current context" } else { &launch.place };
-    format!("{set}{place}")
+    let (namespace, place) = match host.cluster() {
+        Ok(cluster) if launch.place.starts_with("sandbox") => (cluster.namespace().to_owned(), launch.place.clone()),
+        Ok(cluster) => (cluster.namespace().to_owned(), format!("context {}", cluster.context())),
+        // What is wrong is told by the first call that needs the cluster.
+        Err(_) => (String::new(), "no cluster".to_owned()),
+    };
+    match set {
+        Some(set) if !namespace.is_empty() => format!("GameServerSet {namespace}/{set}, {place}"),
+        Some(set) => format!("GameServerSet {set}, {place}"),
+        None => place,
+    }
 }
 
 /// Prints one document on stdout.
