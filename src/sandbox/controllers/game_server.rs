@@ -459,6 +459,21 @@ fn contains(value: &Value, patch: &Value) -> bool {
             Some(value) => contains(value, patch),
             None => patch.is_null(),
         }),
+        // The API stores no nulls in the lists of a custom resource; a pod's conditions come with some.
+        (Value::Array(value), Value::Array(patch)) => {
+            value.len() == patch.len() && value.iter().zip(patch).all(|(value, patch)| *value == without_nulls(patch))
+        }
         _ => value == patch,
+    }
+}
+
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let kept = map.iter().filter(|(_, value)| !value.is_null());
+            Value::Object(kept.map(|(key, value)| (key.clone(), without_nulls(value))).collect())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(without_nulls).collect()),
+        other => other.clone(),
     }
 }
