@@ -97,6 +97,30 @@ pub const GAPS: &[Gap] = &[
         reason: "no container runs behind a pod",
         recordings: &[],
     },
+    Gap {
+        area: "controllers",
+        what: "while a GameServerSet is deleted in the foreground, how often its workload and rooms are made anew",
+        reason: "chance on a real cluster too; the recording `delete-set-foreground` passes with some seeds only",
+        recordings: &[],
+    },
+    Gap {
+        area: "controllers",
+        what: "image pre-download, resizing of pods and volumes in place, ContainerRecreateRequest, Kruise's daemon",
+        reason: "no container runs; results of probes come from the scenario",
+        recordings: &[],
+    },
+    Gap {
+        area: "controllers",
+        what: "networks of clouds are one stand-in that becomes ready after a while; Kubernetes-Ingress makes no Ingress",
+        reason: "nobody connects to a simulated room",
+        recordings: &[],
+    },
+    Gap {
+        area: "controllers",
+        what: "a scale step never runs a second time on a stale annotation",
+        reason: "seen in 3 of some 50 runs of the real controller; its caches are not imitated",
+        recordings: &[],
+    },
 ];
 
 /// Returns the recorded exchanges that are known to differ, as group and step.

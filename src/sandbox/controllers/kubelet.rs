@@ -55,7 +55,9 @@ impl Kubelet {
                 Work::Restart => world.restart,
                 Work::End => world.end,
             };
-            let jitter = Duration::from_millis(world.rng(uid).u64(..25));
+            // Pods of one set do not end in step.
+            let spread = if work == Work::End { 60 } else { 25 };
+            let jitter = Duration::from_millis(world.rng(uid).u64(..spread));
             due.insert(uid.to_owned(), Due { work, at: now + takes + jitter });
         }
         let left = due.get(uid).map(|due| due.at.duration_since(now)).unwrap_or_default();
