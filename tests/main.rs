@@ -14,6 +14,7 @@ mod races;
 mod readme;
 mod reference;
 mod release;
+mod runs;
 mod sandbox;
 mod scenario;
 mod script;

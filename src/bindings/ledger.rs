@@ -88,7 +88,7 @@ pub struct RoomChange {
     pub before: String,
     /// Value after.
     pub after: String,
-    /// resourceVersion that the write got.
+    /// resourceVersion that the write got; empty where its answer was lost.
     pub version: String,
 }
 

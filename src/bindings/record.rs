@@ -32,7 +32,10 @@ impl Record {
     /// Goes on with a journal.
     pub fn resume(file: JournalFile, past: Past, again: &Value) -> Result<Record, Diagnostic> {
         file.append(again, true)?;
-        Ok(Record { part: past.parts + 1, file: Some(Arc::new(file)), unusable: None, past })
+        let record = Record { part: past.parts + 1, file: Some(Arc::new(file)), unusable: None, past };
+        // Written down before anything like them is done again.
+        record.past.recovered.iter().for_each(|note| record.note(note));
+        Ok(record)
     }
 
     /// Returns what earlier parts of the run left.

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::drain::DRAIN;
 use super::ledger::{FieldChange, Ledger, Note, RETIRED, RoomChange};
-use crate::cluster::Recording;
+use crate::cluster::{Recording, lock};
 use crate::diagnostic::{Diagnostic, Kind};
 use crate::okg::names;
 
@@ -28,8 +28,14 @@ pub struct Past {
     pub ledger: Ledger,
     /// Writes of which it is not known whether they took effect.
     pub open: Vec<Open>,
-    /// Requests that were sent.
+    /// GameServerSets whose Lease the run asked for.
+    pub locked: BTreeSet<String>,
+    /// Notes that were found in answered writes, because the run died before it noted them.
+    pub recovered: Vec<Note>,
+    /// Requests that were sent, or about to be.
     pub requests: u64,
+    /// Those among them of which a part that died recorded no answer: the last may not have left.
+    pub unanswered: u64,
     /// Bytes that were sent and received.
     pub bytes: u64,
     /// When the last record was written.
@@ -101,6 +107,7 @@ impl Past {
         let mut ends: BTreeMap<(u64, u64), &Value> = BTreeMap::new();
         let mut found: BTreeSet<(u64, u64)> = BTreeSet::new();
         let mut summed = 0;
+        let mut pending: BTreeSet<(u64, u64)> = BTreeSet::new();
         for (index, record) in records.iter().enumerate() {
             let part = record["part"].as_u64().unwrap_or(1);
             let key = (part, record["id"].as_u64().unwrap_or(0));
@@ -117,12 +124,21 @@ impl Past {
                     past.end = None;
                 }
                 "cluster" => past.cluster = Some(record.clone()),
-                "read" if part > summed => past.requests += 1,
+                "read" if part > summed => {
+                    past.requests += 1;
+                    pending.insert(key);
+                }
+                "got" => {
+                    pending.remove(&key);
+                }
                 "asked" => {
                     past.requests += u64::from(part > summed);
+                    pending.insert(key);
+                    past.locked.extend(lease_of(record));
                     asked.push((index, record));
                 }
                 "answered" => {
+                    pending.remove(&key);
                     ends.insert(key, record);
                 }
                 "found" => {
@@ -139,6 +155,8 @@ impl Past {
                     past.end = Some(record.clone());
                     past.requests = record["requests"].as_u64().unwrap_or(past.requests);
                     past.bytes = record["bytesInAll"].as_u64().unwrap_or(past.bytes);
+                    // What is still open at an end in good order was sent: watches.
+                    pending.retain(|(of, _)| *of != part);
                     summed = part;
                 }
                 _ => {}
@@ -156,13 +174,15 @@ impl Past {
             meant.retain(|note| !notes.iter().any(|(at, known)| *at > index && same(note, known)));
             if status.is_some_and(|status| (200..300).contains(&status)) {
                 let version = end.and_then(|end| end["resourceVersion"].as_str()).unwrap_or_default();
-                for note in meant {
-                    past.ledger.apply(versioned(note, version));
-                }
+                past.recovered.extend(meant.into_iter().map(|note| versioned(note, version)));
             } else if !meant.is_empty() {
                 past.open.push(Open { part: key.0, id: key.1, path: path.to_owned(), meant });
             }
         }
+        for note in past.recovered.clone() {
+            past.ledger.apply(note);
+        }
+        past.unanswered += pending.len() as u64;
         Ok(past)
     }
 
@@ -195,6 +215,13 @@ impl Past {
     pub fn run(&self) -> &str {
         self.begin["run"].as_str().unwrap_or_default()
     }
+}
+
+/// Returns the set whose Lease a write is about.
+fn lease_of(asked: &Value) -> Option<String> {
+    let path = asked["path"].as_str()?.split('?').next()?;
+    let name = asked["body"].pointer("/metadata/name")?.as_str()?;
+    path.contains("/leases").then(|| lock::set_of(name).map(str::to_owned))?
 }
 
 /// Gives a note the resourceVersion that its write got.

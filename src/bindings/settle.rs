@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::drain::DRAIN;
 use super::host::{Host, ScriptResult};
 use super::ledger::{Note, RETIRED, Remark, RoomChange};
-use super::replay::{Open, versioned};
+use super::replay::Open;
 use super::stage::Event;
 use crate::cluster::{Cluster, kind};
 use crate::diagnostic::Diagnostic;
@@ -15,14 +15,18 @@ use crate::okg::names;
 
 /// What became of a write.
 enum Fate {
-    Arrived(String),
+    Arrived,
     NotThere,
     NobodyKnows,
 }
 
-/// Looks at every open write of the run once, and notes what became of it.
+/// Makes a resumed run ready: its Leases are its own again, and every write whose end is not known is looked up once.
 pub fn open_writes(host: &Arc<Host>) -> ScriptResult<()> {
     let Some(record) = &host.record else { return Ok(()) };
+    // An earlier part may still hold them, and this one must give them back even if it writes nothing.
+    for set in &record.past().locked {
+        host.hold(set)?;
+    }
     for open in record.past().open.clone() {
         let cluster = host.cluster()?;
         let (looked, run) = (open.clone(), host.run.clone());
@@ -37,9 +41,10 @@ pub fn open_writes(host: &Arc<Host>) -> ScriptResult<()> {
         for (note, fate) in open.meant.iter().zip(fates) {
             let name = name_of(note);
             match fate {
-                Fate::Arrived(version) => {
+                Fate::Arrived => {
                     said.push(format!("{name}: it had arrived"));
-                    host.note(versioned(note.clone(), &version));
+                    // The resourceVersion that it got is not known: by now it may be another.
+                    host.note(note.clone());
                 }
                 Fate::NotThere => said.push(format!("{name}: it had not arrived")),
                 Fate::NobodyKnows => {
@@ -93,17 +98,13 @@ async fn fate(cluster: &Cluster, note: &Note, run: &str) -> Result<Fate, Diagnos
     }
 }
 
-fn version(object: &Value) -> String {
-    object.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or_default().to_owned()
-}
-
 fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-fn compare(object: &Value, now: Option<&Value>, before: &str, after: &str) -> Fate {
+fn compare(now: Option<&Value>, before: &str, after: &str) -> Fate {
     match now.map(text) {
-        Some(now) if now == after => Fate::Arrived(version(object)),
+        Some(now) if now == after => Fate::Arrived,
         Some(now) if now == before => Fate::NotThere,
         None if before == "-" => Fate::NotThere,
         _ => Fate::NobodyKnows,
@@ -114,7 +115,7 @@ fn written(room: &Value, change: &RoomChange) -> Fate {
     if room.pointer("/metadata/uid").and_then(Value::as_str) != Some(&change.uid) {
         return Fate::NobodyKnows;
     }
-    compare(room, room.pointer(&format!("/spec/{}", change.field)), &change.before, &change.after)
+    compare(room.pointer(&format!("/spec/{}", change.field)), &change.before, &change.after)
 }
 
 /// Our annotation on the set tells which ids this run has reserved, in the same patch that took their rooms away.
@@ -123,32 +124,30 @@ fn retired(set: &Value, room: &str, run: &str) -> Fate {
     let note: Value = note.and_then(|note| serde_json::from_str(note).ok()).unwrap_or_default();
     let id = names::ordinal(room).map(i64::from);
     let listed = note["reserved"].as_array().into_iter().flatten().any(|it| it.as_i64() == id);
-    if listed && note["run"] == run { Fate::Arrived(version(set)) } else { Fate::NotThere }
+    if listed && note["run"] == run { Fate::Arrived } else { Fate::NotThere }
 }
 
 fn of_set(set: &Value, note: &Note) -> Fate {
     match note {
-        Note::Replicas { from, to, .. } => {
-            compare(set, set.pointer("/spec/replicas"), &from.to_string(), &to.to_string())
-        }
+        Note::Replicas { from, to, .. } => compare(set.pointer("/spec/replicas"), &from.to_string(), &to.to_string()),
         Note::Image { image, .. } => {
             let containers = set.pointer("/spec/gameServerTemplate/spec/containers").and_then(Value::as_array);
             let found = containers.into_iter().flatten().find(|it| it["name"] == image.container.as_str());
-            compare(set, found.map(|it| &it["image"]), &image.from, &image.to)
+            compare(found.map(|it| &it["image"]), &image.from, &image.to)
         }
         Note::Field { field, .. } => {
             let now = set.pointer(&format!("/{}", field.path.replace('.', "/")));
             // A merge patch does not say what was there: what is not as wanted was not written, or is not any more.
             match now.map(text) {
-                Some(now) if now == field.to => Fate::Arrived(version(set)),
+                Some(now) if now == field.to => Fate::Arrived,
                 _ if field.from == "unknown" => Fate::NobodyKnows,
-                now => compare(set, now.map(Value::from).as_ref(), &field.from, &field.to),
+                now => compare(now.map(Value::from).as_ref(), &field.from, &field.to),
             }
         }
         Note::Freed { ids, .. } => {
             let listed = set.pointer("/spec/reserveGameServerIds").and_then(Value::as_array);
             let still = ids.iter().any(|id| listed.into_iter().flatten().any(|it| text(it) == id.to_string()));
-            if still { Fate::NotThere } else { Fate::Arrived(version(set)) }
+            if still { Fate::NotThere } else { Fate::Arrived }
         }
         _ => Fate::NotThere,
     }

@@ -27,6 +27,7 @@ pub struct Receipt {
     begun: Timestamp,
     ended: Timestamp,
     requests: u64,
+    unanswered: u64,
     bytes: u64,
     way_back: Option<String>,
     stopped: bool,
@@ -95,8 +96,8 @@ impl Receipt {
             }
         }
         let totals = host.known_cluster().map(|cluster| cluster.journal().totals()).unwrap_or_default();
-        let past = host.record.as_ref().map(|record| (record.past().requests, record.past().bytes));
-        let (requests, bytes) = past.unwrap_or_default();
+        let past = host.record.as_ref().map(|record| record.past());
+        let (requests, bytes) = past.map(|past| (past.requests, past.bytes)).unwrap_or_default();
         let declared: Vec<&str> = script.params.iter().map(|param| param.name.as_str()).collect();
         Receipt {
             way_back: way_back(&ledger, &script.name, &declared, |name| params.get(name).and_then(Value::as_str)),
@@ -105,6 +106,7 @@ impl Receipt {
             begun,
             ended: host.now(),
             requests: requests + totals.requests,
+            unanswered: past.map_or(0, |past| past.unanswered),
             bytes: bytes + totals.sent + totals.received,
             stopped: failure.is_some(),
             unknown: Vec::new(),
@@ -127,6 +129,7 @@ impl Receipt {
             begun,
             ended: time(&past.last).unwrap_or(begun),
             requests: past.requests,
+            unanswered: past.unanswered,
             bytes: past.bytes,
             stopped: past.end.as_ref().is_none_or(|end| !end["error"].is_null()),
             unknown: past.open.iter().map(|open| format!("{}: {}", open.path, words(&open.meant))).collect(),
@@ -254,17 +257,21 @@ impl Receipt {
             .collect();
         for name in self.gone(set, look) {
             let blank = || "-".to_owned();
-            let written = self.written(&name);
-            let what = if written.is_empty() {
-                let was = self.ledger.first_seen.get(set).and_then(|rooms| rooms.get(&name));
-                format!("gone, not by this run (was {})", was.map_or("unknown", |was| &was.ops_state))
-            } else {
-                format!("{written}, gone")
-            };
+            let what = self.of_gone(set, &name);
             rows.push(vec![name, blank(), blank(), blank(), blank(), what]);
         }
         rows.sort_by_key(|row| crate::okg::names::ordinal(row.first().map(String::as_str).unwrap_or_default()));
         rows
+    }
+
+    /// Says what became of a room that is gone.
+    fn of_gone(&self, set: &str, name: &str) -> String {
+        let written = self.written(name);
+        if !written.is_empty() {
+            return format!("{written}, gone");
+        }
+        let was = self.ledger.first_seen.get(set).and_then(|rooms| rooms.get(name));
+        format!("gone, not by this run (was {})", was.map_or("unknown", |was| &was.ops_state))
     }
 
     /// Returns whether a room was not there when the run first looked.
@@ -343,7 +350,11 @@ impl Receipt {
 
     fn effort(&self) -> String {
         let seconds = self.ended.duration_since(self.begun).as_secs_f64();
-        format!("{} requests, {} kB, {}.", self.requests, self.bytes.div_ceil(1000), span(seconds))
+        let unanswered = match self.unanswered {
+            0 => String::new(),
+            count => format!(" (of {count} no answer is recorded)"),
+        };
+        format!("{} requests{unanswered}, {} kB, {}.", self.requests, self.bytes.div_ceil(1000), span(seconds))
     }
 
     fn still_playing(&self) -> String {
@@ -376,11 +387,21 @@ impl Receipt {
         let looks = self.looks.iter();
         let rooms: BTreeMap<&String, Vec<Value>> =
             looks.map(|(set, look)| (set, look.rooms.iter().map(row).collect())).collect();
+        let gone: BTreeMap<&String, Vec<Value>> = self
+            .looks
+            .iter()
+            .map(|(set, look)| {
+                let row = |name: String| json!({"thisRun": self.of_gone(set, &name), "name": name});
+                (set, self.gone(set, look).into_iter().map(row).collect())
+            })
+            .collect();
         json!({
             "changes": self.ledger,
             "rooms": rooms,
+            "gone": gone,
             "allocatedTouched": self.allocated_touched(),
             "requests": self.requests,
+            "unanswered": self.unanswered,
             "bytes": self.bytes,
             "begun": self.begun.to_string(),
             "ended": self.ended.to_string(),

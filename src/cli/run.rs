@@ -154,7 +154,11 @@ pub fn play(
 ) -> Result<ExitCode, Diagnostic> {
     let host = session.host();
     show.show(&begins(script, host, launch, params));
+    let stopped = ready.is_err();
     let result = ready.and_then(|()| preflight::check(session, script, params)).and_then(|()| session.run(script));
+    if stopped {
+        host.let_go();
+    }
     let receipt = Receipt::take(host, script, params, begun, result.as_ref().err());
     let code = match &result {
         Ok(_) if receipt.failed() => ExitCode::Partial,

@@ -45,10 +45,18 @@ pub struct LockRequest {
     pub who: String,
 }
 
+/// How the names of our Leases begin.
+const PREFIX: &str = "okgscript-";
+
+/// Returns the set that a Lease of ours is about.
+pub fn set_of(lease: &str) -> Option<&str> {
+    lease.strip_prefix(PREFIX)
+}
+
 impl LockRequest {
     /// Returns the Lease's name.
     pub fn lease(&self) -> String {
-        format!("okgscript-{}", self.set)
+        format!("{PREFIX}{}", self.set)
     }
 }
 

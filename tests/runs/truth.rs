@@ -1,0 +1,172 @@
+//! What a receipt must say, from nothing but the requests and answers that passed: no line of it may be missing, added
+//! or altered.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::proxy::Exchange;
+
+/// Compares a receipt with the log; an error says what does not agree.
+pub fn check(receipt: &Value, log: &[Exchange]) -> Result<(), String> {
+    let expected = derive(log);
+    let told = told(receipt, log);
+    for (key, expected) in expected.as_object().unwrap() {
+        if told[key] != *expected {
+            return Err(format!("{key}: the receipt says\n{:#}\nand the log\n{expected:#}", told[key]));
+        }
+    }
+    if receipt["rooms"]["minecraft"].as_array().is_none() || told.as_object().unwrap().len() != 10 {
+        return Err("the receipt lacks a part".into());
+    }
+    Ok(())
+}
+
+fn sorted(mut items: Vec<Value>) -> Value {
+    items.sort_by_key(Value::to_string);
+    Value::Array(items)
+}
+
+fn list(value: &Value) -> Vec<Value> {
+    value.as_array().cloned().unwrap_or_default()
+}
+
+/// The receipt, in the form that the log gives.
+fn told(receipt: &Value, log: &[Exchange]) -> Value {
+    let changes = &receipt["changes"];
+    let set = &changes["sets"]["minecraft"];
+    let mut rooms = list(&changes["rooms"]);
+    for room in rooms.iter_mut().filter(|room| room["version"] == "") {
+        // The run cannot know the version if the answer never came, and only then.
+        let of_room = format!("/gameservers/{}?", room["name"].as_str().unwrap());
+        let retired = room["field"] == "retired";
+        let lost = log.iter().find(|it| {
+            let wrote = wanted(&it.body, "/spec/opsState") == Some(&room["after"]);
+            let took = wanted(&it.body, "/spec/reserveGameServerIds").is_some();
+            it.lost && it.done() && if retired { took } else { it.path.contains(&of_room) && wrote }
+        });
+        if let Some(lost) = lost {
+            room["version"] = lost.answer["metadata"]["resourceVersion"].clone();
+        }
+    }
+    let (retired, written): (Vec<Value>, Vec<Value>) = rooms.into_iter().partition(|it| it["field"] == "retired");
+    let retired = retired.iter().map(|it| json!([it["name"], it["uid"], it["version"]])).collect();
+    let room = |it: &Value| json!([it["name"], it["uid"], it["state"], it["opsState"]]);
+    json!({
+        "written": sorted(written),
+        "retired": sorted(retired),
+        "images": set["images"],
+        "replicas": set["replicas"],
+        "freed": sorted(list(&set["freed"])),
+        "rooms": sorted(list(&receipt["rooms"]["minecraft"]).iter().map(room).collect()),
+        "gone": sorted(list(&receipt["gone"]["minecraft"]).iter().map(|it| it["name"].clone()).collect()),
+        "allocatedTouched": receipt["allocatedTouched"],
+        "requests": requests(receipt, log),
+        "other": [changes["others"], changes["failed"], set["fields"]],
+    })
+}
+
+/// The number of requests; a run that was killed cannot know whether the last it had noted were sent.
+fn requests(receipt: &Value, log: &[Exchange]) -> Value {
+    let (all, unanswered) = (receipt["requests"].as_u64().unwrap(), receipt["unanswered"].as_u64().unwrap());
+    let passed = log.len() as u64;
+    json!(if passed <= all && passed + unanswered >= all { passed } else { all })
+}
+
+fn operation<'a>(body: &'a Value, op: &[&str], path: &str) -> Option<&'a Value> {
+    let found = |it: &&Value| op.contains(&it["op"].as_str().unwrap()) && it["path"] == path;
+    body.as_array().into_iter().flatten().find(found).map(|it| &it["value"])
+}
+
+fn tested<'a>(body: &'a Value, path: &str) -> Option<&'a Value> {
+    operation(body, &["test"], path)
+}
+
+fn wanted<'a>(body: &'a Value, path: &str) -> Option<&'a Value> {
+    operation(body, &["add", "replace"], path)
+}
+
+/// Ids of a list like `["0-2", 7]`.
+fn ids(value: Option<&Value>) -> Vec<i64> {
+    let mut ids = Vec::new();
+    for entry in value.and_then(Value::as_array).into_iter().flatten() {
+        let text = entry.as_str().map_or_else(|| entry.to_string(), str::to_owned);
+        let (from, to) = text.split_once('-').unwrap_or((&text, &text));
+        ids.extend(from.parse::<i64>().unwrap()..=to.parse::<i64>().unwrap());
+    }
+    ids
+}
+
+/// What happened, from the log alone.
+fn derive(log: &[Exchange]) -> Value {
+    let (mut written, mut retired, mut freed) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut images, mut replicas) = (Vec::new(), Value::Null);
+    let mut reserved: Vec<i64> = Vec::new();
+    let mut uids: BTreeMap<String, Value> = BTreeMap::new();
+    for exchange in log.iter().filter(|it| it.write() && it.done()) {
+        let (body, answer) = (&exchange.body, &exchange.answer);
+        let version = &answer["metadata"]["resourceVersion"];
+        let name = &answer["metadata"]["name"];
+        if exchange.path.contains("/gameservers/") {
+            assert_eq!(tested(body, "/metadata/uid"), Some(&answer["metadata"]["uid"]), "unguarded: {exchange:?}");
+            uids.insert(name.as_str().unwrap().to_owned(), answer["metadata"]["uid"].clone());
+            written.push(json!({
+                "name": name,
+                "uid": answer["metadata"]["uid"],
+                "field": "opsState",
+                "before": tested(body, "/spec/opsState"),
+                "after": wanted(body, "/spec/opsState"),
+                "version": version,
+            }));
+            continue;
+        }
+        if !exchange.path.contains("/gameserversets/") {
+            assert!(exchange.path.contains("/leases"), "an unexpected write: {exchange:?}");
+            continue;
+        }
+        let container = "/spec/gameServerTemplate/spec/containers/0";
+        if let Some(image) = wanted(body, &format!("{container}/image")) {
+            let from = tested(body, &format!("{container}/image"));
+            images.push(json!({"container": tested(body, &format!("{container}/name")), "from": from, "to": image}));
+        }
+        if let Some(to) = wanted(body, "/spec/replicas") {
+            let from = tested(body, "/spec/replicas").unwrap();
+            replicas = json!([if replicas.is_null() { from } else { &replicas[0] }, to]);
+        }
+        if let Some(now) = wanted(body, "/spec/reserveGameServerIds") {
+            let now = ids(Some(now));
+            for id in now.iter().filter(|id| !reserved.contains(id)) {
+                let room = format!("minecraft-{id}");
+                retired.push(json!([room, uids[&room], version]));
+            }
+            freed.extend(reserved.iter().filter(|id| !now.contains(id)).map(|id| json!(id)));
+            reserved = now;
+        }
+    }
+    let lists = |plural: &str| {
+        let path = format!("/namespaces/default/{plural}?");
+        let of_set = log.iter().filter(move |it| it.path.contains(&path) && it.answer["items"].is_array());
+        of_set.map(|it| list(&it.answer["items"])).collect::<Vec<_>>()
+    };
+    let (servers, pods) = (lists("gameservers"), lists("pods"));
+    let room = |it: &Value| {
+        let state = it["status"]["currentState"].as_str().unwrap_or_default();
+        json!([it["metadata"]["name"], it["metadata"]["uid"], state, it["spec"]["opsState"]])
+    };
+    let (first, last) = (pods.first().unwrap(), pods.last().unwrap());
+    let there = |pod: &&Value| !last.iter().any(|it| it["metadata"]["uid"] == pod["metadata"]["uid"]);
+    let gone: Vec<Value> = first.iter().filter(there).map(|pod| pod["metadata"]["name"].clone()).collect();
+    let allocated = written.iter().filter(|it| it["before"] == "Allocated").count();
+    json!({
+        "written": sorted(written),
+        "retired": sorted(retired),
+        "images": images,
+        "replicas": replicas,
+        "freed": sorted(freed),
+        "rooms": sorted(servers.last().unwrap().iter().map(room).collect()),
+        "gone": sorted(gone),
+        "allocatedTouched": allocated,
+        "requests": log.len(),
+        "other": [[], [], []],
+    })
+}
