@@ -13,6 +13,7 @@ use super::binding::{Key, key};
 use crate::diagnostic::{Diagnostic, Kind, closest};
 use crate::okg::game_server::{Room, Version};
 use crate::okg::ops_state;
+use crate::okg::pod::Pod;
 use crate::script::duration;
 
 /// Keys of a filter; each takes one value or a list, and `not_<key>` negates.
@@ -27,7 +28,11 @@ pub const FILTER_KEYS: &[Key] = &[
         .one_of(STATES),
     key("version", "string | array", "\"old\", \"current\" or \"unknown\", by the pod's revision")
         .one_of(&["old", "current", "unknown"]),
-    key("image", "string | map | array", "image of any container, or `#{container: image}`; compared exactly"),
+    key(
+        "image",
+        "string | map | array",
+        "image of any container, or `#{container: image}`, all of whose entries must hold; compared exactly",
+    ),
     key("ids", "int | string | array", "ordinals: `3`, `\"3-7\"`, `[1, \"3-7\"]`"),
     key("names", "string | array", "names of rooms"),
     key("revision", "string | array", "full name of the pod's ControllerRevision"),
@@ -36,7 +41,11 @@ pub const FILTER_KEYS: &[Key] = &[
     key("network_ready", "bool", "the network lets players in, or there is none"),
     key("network_disabled", "bool", "`spec.networkDisabled`"),
     key("node", "string | array", "node of the pod"),
-    key("label", "string | map | array", "label of the GameServer: `\"key=value\"`, `\"key\"` or `#{key: value}`"),
+    key(
+        "label",
+        "string | map | array",
+        "label of the GameServer: `\"key=value\"`, `\"key\"`, or `#{key: value}`, all of whose entries must hold",
+    ),
     key("older_than", "duration", "the GameServer was made longer ago"),
     key("younger_than", "duration", "the GameServer was made more recently"),
     key("priority", "int | string | array", "`spec.deletionPriority`"),
@@ -61,7 +70,7 @@ enum Test {
     OpsState(Vec<String>),
     State(Vec<String>),
     Version(Vec<String>),
-    Image(Vec<(Option<String>, String)>),
+    Image(Vec<Images>),
     Ids(BTreeSet<u64>),
     Names(Vec<String>),
     Revision(Vec<String>),
@@ -70,7 +79,7 @@ enum Test {
     NetworkReady(bool),
     NetworkDisabled(bool),
     Node(Vec<String>),
-    Label(Vec<(String, Option<String>)>),
+    Label(Vec<Labels>),
     OlderThan(Duration),
     YoungerThan(Duration),
     Priority(Vec<String>),
@@ -110,7 +119,7 @@ impl Filter {
         }
         for clause in &self.clauses {
             let Test::Image(images) = &clause.test else { continue };
-            for container in images.iter().filter_map(|(container, _)| container.as_ref()) {
+            for container in images.iter().flat_map(Images::containers) {
                 if !containers.contains(container) {
                     let known: Vec<&str> = containers.iter().map(String::as_str).collect();
                     let mut diagnostic =
@@ -197,9 +206,13 @@ impl Test {
                 }
                 Test::Version(words)
             }
-            "image" => {
-                Test::Image(images(value).ok_or_else(|| wrong("an image, `#{container: image}` or a list of them"))?)
-            }
+            "image" => Test::Image(
+                items(value)
+                    .iter()
+                    .map(Images::read)
+                    .collect::<Option<_>>()
+                    .ok_or_else(|| wrong("an image, `#{container: image}` or a list of them"))?,
+            ),
             "ids" => {
                 Test::Ids(ids(value).map_err(|why| wrong("ordinals such as 3, \"3-7\" or [1, \"3-7\"]").why(why))?)
             }
@@ -210,7 +223,13 @@ impl Test {
             "network_ready" => Test::NetworkReady(flag()?),
             "network_disabled" => Test::NetworkDisabled(flag()?),
             "node" => Test::Node(texts()?),
-            "label" => Test::Label(labels(value).ok_or_else(|| wrong("\"key=value\", \"key\" or `#{key: value}`"))?),
+            "label" => Test::Label(
+                items(value)
+                    .iter()
+                    .map(Labels::read)
+                    .collect::<Option<_>>()
+                    .ok_or_else(|| wrong("\"key=value\", \"key\" or `#{key: value}`"))?,
+            ),
             "older_than" => Test::OlderThan(span()?),
             "younger_than" => Test::YoungerThan(span()?),
             _ => Test::Priority(priorities(value).ok_or_else(|| wrong("a number or a list of numbers"))?),
@@ -224,13 +243,7 @@ impl Test {
             Test::OpsState(states) => any(states, server.ops_state()),
             Test::State(states) => any(states, server.state()),
             Test::Version(words) => any(words, room.version.word()),
-            Test::Image(images) => {
-                let has = room.pod.as_ref().map(|pod| pod.images()).unwrap_or_default();
-                images.iter().any(|(container, image)| match container {
-                    Some(container) => has.get(container.as_str()) == Some(&image.as_str()),
-                    None => has.values().any(|value| value == image),
-                })
-            }
+            Test::Image(images) => room.pod.as_ref().is_some_and(|pod| images.iter().any(|images| images.run_in(pod))),
             Test::Ids(ids) => server.ordinal().is_some_and(|ordinal| ids.contains(&ordinal)),
             Test::Names(names) => any(names, room.name()),
             Test::Revision(names) => room.pod.as_ref().is_some_and(|pod| any(names, pod.revision())),
@@ -239,11 +252,7 @@ impl Test {
             Test::NetworkReady(wanted) => server.network_ready() == *wanted,
             Test::NetworkDisabled(wanted) => server.network_disabled() == *wanted,
             Test::Node(nodes) => room.pod.as_ref().is_some_and(|pod| any(nodes, pod.node())),
-            Test::Label(labels) => labels.iter().any(|(key, value)| match (server.metadata.labels.get(key), value) {
-                (Some(has), Some(wanted)) => has == wanted,
-                (has, None) => has.is_some(),
-                (None, Some(_)) => false,
-            }),
+            Test::Label(labels) => labels.iter().any(|labels| labels.hold(&server.metadata.labels)),
             Test::OlderThan(span) => age(room, now).is_some_and(|age| age > *span),
             Test::YoungerThan(span) => age(room, now).is_some_and(|age| age < *span),
             Test::Priority(numbers) => any(numbers, server.deletion_priority()),
@@ -343,36 +352,69 @@ fn items(value: &Dynamic) -> Vec<Dynamic> {
     }
 }
 
-fn images(value: &Dynamic) -> Option<Vec<(Option<String>, String)>> {
-    let mut images = Vec::new();
-    for item in items(value) {
-        if let Some(map) = item.read_lock::<Map>() {
-            for (container, image) in map.iter() {
-                images.push((Some(container.to_string()), image.clone().into_string().ok()?));
-            }
-            continue;
+/// Images that a pod runs all at once: of any container, or of containers by name.
+#[derive(Clone, Debug)]
+pub struct Images(Vec<(Option<String>, String)>);
+
+impl Images {
+    /// Understands an image or `#{container: image}`.
+    pub fn read(value: &Dynamic) -> Option<Images> {
+        if let Some(map) = value.read_lock::<Map>() {
+            let entry = |(container, image): (&rhai::Identifier, &Dynamic)| {
+                Some((Some(container.to_string()), image.clone().into_string().ok()?))
+            };
+            // An empty map would hold for every pod, in silence.
+            return map.iter().map(entry).collect::<Option<_>>().filter(|_| !map.is_empty()).map(Images);
         }
-        images.push((None, item.into_string().ok()?));
+        value.clone().into_string().ok().map(|image| Images(vec![(None, image)]))
     }
-    Some(images)
+
+    /// Returns the containers that are named.
+    pub fn containers(&self) -> impl Iterator<Item = &String> {
+        self.0.iter().filter_map(|(container, _)| container.as_ref())
+    }
+
+    /// Returns whether an image is given without its container.
+    pub fn leaves_container_open(&self) -> bool {
+        self.0.iter().any(|(container, _)| container.is_none())
+    }
+
+    /// Returns whether a pod runs all of them; compared exactly.
+    pub fn run_in(&self, pod: &Pod) -> bool {
+        let has = pod.images();
+        self.0.iter().all(|(container, image)| match container {
+            Some(container) => has.get(container.as_str()) == Some(&image.as_str()),
+            None => has.values().any(|value| value == image),
+        })
+    }
 }
 
-fn labels(value: &Dynamic) -> Option<Vec<(String, Option<String>)>> {
-    let mut labels = Vec::new();
-    for item in items(value) {
-        if let Some(map) = item.read_lock::<Map>() {
-            for (key, value) in map.iter() {
-                labels.push((key.to_string(), Some(value.clone().into_string().ok()?)));
-            }
-            continue;
+/// Labels that hold all at once: a key with its value, or a key that is there.
+#[derive(Clone, Debug)]
+struct Labels(Vec<(String, Option<String>)>);
+
+impl Labels {
+    fn read(value: &Dynamic) -> Option<Labels> {
+        if let Some(map) = value.read_lock::<Map>() {
+            let entry = |(key, value): (&rhai::Identifier, &Dynamic)| {
+                Some((key.to_string(), Some(value.clone().into_string().ok()?)))
+            };
+            return map.iter().map(entry).collect::<Option<_>>().filter(|_| !map.is_empty()).map(Labels);
         }
-        let text = item.into_string().ok()?;
-        labels.push(match text.split_once('=') {
+        let text = value.clone().into_string().ok()?;
+        Some(Labels(vec![match text.split_once('=') {
             Some((key, value)) => (key.trim().to_owned(), Some(value.trim_start_matches('=').trim().to_owned())),
             None => (text, None),
-        });
+        }]))
     }
-    Some(labels)
+
+    fn hold(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.0.iter().all(|(key, value)| match (labels.get(key), value) {
+            (Some(has), Some(wanted)) => has == wanted,
+            (has, None) => has.is_some(),
+            (None, Some(_)) => false,
+        })
+    }
 }
 
 fn priorities(value: &Dynamic) -> Option<Vec<String>> {

@@ -3,6 +3,7 @@
 use rhai::{Array, Dynamic, Map, NativeCallContext};
 
 use super::binding::{Binding, Bindings, Key, Rule, key, param, rule};
+use super::filter::Images;
 use super::host::{Host, ScriptResult, host};
 use super::options::Options;
 use super::reads::{SetView, read_judged, read_pods, read_set};
@@ -73,11 +74,19 @@ fn pods_ready(ctx: &NativeCallContext, gss: &str, filter: &Map) -> ScriptResult<
         }
         return Err(throw(diagnostic.why("known are old and current")));
     }
-    let images = images(filter.get("image"))?;
+    let wrong = || {
+        let what = "pods_ready: `image` takes an image or #{container: image}";
+        throw(Diagnostic::new(Kind::WrongArguments, what))
+    };
+    let images = filter.get("image").map(|value| Images::read(value).ok_or_else(wrong)).transpose()?;
     let view = read_judged(&host, gss)?;
-    check_containers(&host, gss, &view, &images)?;
+    if let Some(images) = &images {
+        check_containers(&host, gss, &view, images)?;
+    }
     let ready = view.pods.values().filter(|pod| {
-        pod.ready() && version.as_deref().is_none_or(|word| is_version(&view, pod, word)) && has_images(pod, &images)
+        pod.ready()
+            && version.as_deref().is_none_or(|word| is_version(&view, pod, word))
+            && images.as_ref().is_none_or(|images| images.run_in(pod))
     });
     Ok(i64::try_from(ready.count()).unwrap_or(i64::MAX))
 }
@@ -86,32 +95,11 @@ fn is_version(view: &SetView, pod: &Pod, word: &str) -> bool {
     view.rooms.iter().any(|room| room.name() == pod.metadata.name && room.version.word() == word)
 }
 
-fn images(value: Option<&Dynamic>) -> ScriptResult<Vec<(Option<String>, String)>> {
-    let Some(value) = value else { return Ok(Vec::new()) };
-    let wrong =
-        || throw(Diagnostic::new(Kind::WrongArguments, "pods_ready: `image` takes an image or #{container: image}"));
-    if let Some(map) = value.read_lock::<Map>() {
-        let entry = |(container, image): (&rhai::Identifier, &Dynamic)| {
-            image.clone().into_string().map(|image| (Some(container.to_string()), image)).map_err(|_| wrong())
-        };
-        return map.iter().map(entry).collect();
-    }
-    value.clone().into_string().map(|image| vec![(None, image)]).map_err(|_| wrong())
-}
-
-fn has_images(pod: &Pod, images: &[(Option<String>, String)]) -> bool {
-    let has = pod.images();
-    images.iter().all(|(container, image)| match container {
-        Some(container) => has.get(container.as_str()) == Some(&image.as_str()),
-        None => has.values().any(|value| value == image),
-    })
-}
-
 /// A container that no pod has would make the count 0 for ever.
-fn check_containers(host: &Host, gss: &str, view: &SetView, images: &[(Option<String>, String)]) -> ScriptResult<()> {
+fn check_containers(host: &Host, gss: &str, view: &SetView, images: &Images) -> ScriptResult<()> {
     let template = view.set.containers();
     let known: Vec<&str> = template.iter().map(|container| container.name.as_str()).collect();
-    if images.iter().any(|(container, _)| container.is_none()) && known.len() > 1 {
+    if images.leaves_container_open() && known.len() > 1 {
         let what = format!("rooms of `{gss}` have {} containers: say which one has the image", known.len());
         return Err(throw(
             Diagnostic::new(Kind::Invalid, what)
@@ -119,8 +107,8 @@ fn check_containers(host: &Host, gss: &str, view: &SetView, images: &[(Option<St
                 .help("#{ image: #{ container: \"image\" } }"),
         ));
     }
-    for container in images.iter().filter_map(|(container, _)| container.as_deref()) {
-        let there = known.contains(&container) || view.pods.values().any(|pod| pod.image(container).is_some());
+    for container in images.containers() {
+        let there = known.contains(&container.as_str()) || view.pods.values().any(|pod| pod.image(container).is_some());
         if !there {
             let namespace = host.cluster()?.namespace().to_owned();
             let what = format!("no room of `{namespace}/{gss}` has a container `{container}`");

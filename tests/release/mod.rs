@@ -5,4 +5,5 @@ mod classic;
 mod guards;
 mod interrupt;
 mod races;
+mod selection;
 mod waits;
