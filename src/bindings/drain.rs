@@ -10,16 +10,17 @@ use serde_json::{Value, json};
 
 use super::binding::{Binding, Bindings, Key, key, param, rule};
 use super::gs::{game_servers, reading, rooms_of};
+use super::gss::send;
 use super::guard::{self, Field};
 use super::host::{Host, LOCK, ScriptResult, host};
 use super::ledger::{Note, RETIRED, RoomChange};
 use super::options::Options;
 use super::outcome::Outcome;
-use super::reads::{SetView, read_view, view};
+use super::reads::{PATIENCE_SECONDS, SetView, read_taken_over, read_view, set_afresh, view_afresh};
 use super::stage::Event;
 use super::values::GameServers;
 use super::wait::{Ended, Seen, Wait};
-use crate::cluster::{Patch, kind};
+use crate::cluster::Patch;
 use crate::diagnostic::{Diagnostic, Kind};
 use crate::okg::game_server::Room;
 use crate::okg::game_server_set::GameServerSet;
@@ -464,14 +465,11 @@ fn gss_retire(ctx: NativeCallContext, gss: &str, rooms: Dynamic) -> ScriptResult
     if rooms.is_empty() {
         return Ok(Outcome::default());
     }
-    host.hold(gss)?;
     host.note(Note::rests_on(RETIRE));
     let wanted: BTreeSet<String> = rooms.iter().map(|gs| gs.room.name().to_owned()).collect();
     let hold = hold_value(&host);
-    let cluster = host.cluster()?;
     for _ in 0..REPEATS {
-        let (reading, name) = (cluster.clone(), gss.to_owned());
-        let seen = host.call(async move { view(&reading, &name).await })?;
+        let seen = view_afresh(&host, gss)?;
         if let Some(why) = unsettled(&seen).filter(|_| !host.planning()) {
             let what = format!("`{gss}` is not settled: a scale-in might take another room");
             return Err(throw(Diagnostic::new(Kind::Conflict, what).why(why).with("unsettled", true)));
@@ -489,12 +487,7 @@ fn gss_retire(ctx: NativeCallContext, gss: &str, rooms: Dynamic) -> ScriptResult
             return Ok(outcome);
         }
         let (patch, replicas) = retirement(&host, &seen.set, &held)?;
-        let (writing, name) = (cluster.clone(), gss.to_owned());
-        let sent = host.call_write(async move {
-            let namespace = writing.namespace();
-            writing.patch::<GameServerSet>(&kind::GAME_SERVER_SET, namespace, &name, None, &Patch::Json(patch)).await
-        })?;
-        match sent {
+        match send(&host, gss, Patch::Json(patch))? {
             Ok(after) => {
                 note_retired(&host, gss, &held, seen.set.replicas(), replicas, &after, &mut outcome);
                 return Ok(outcome);
@@ -502,8 +495,7 @@ fn gss_retire(ctx: NativeCallContext, gss: &str, rooms: Dynamic) -> ScriptResult
             Err(error) if error.kind == Kind::Conflict => {}
             Err(error) if error.kind == Kind::Unknown => {
                 // The answer was lost; our annotation tells whether the patch arrived.
-                let (reading, name) = (cluster.clone(), gss.to_owned());
-                let now = host.call(async move { super::reads::get_set(&reading, &name).await })?;
+                let now = set_afresh(&host, gss)?;
                 let ids = ids_of(&held);
                 let arrived = reserved_by(&now).is_some_and(|(run, all)| run == host.run && ids.is_subset(&all));
                 if arrived {
@@ -585,10 +577,8 @@ fn gss_free_ids(ctx: NativeCallContext, gss: &str) -> ScriptResult<i64> {
 
 /// Frees the ids that a retirement reserved, if their rooms are gone.
 fn free(host: &Arc<Host>, gss: &str) -> ScriptResult<i64> {
-    let cluster = host.cluster()?;
     for _ in 0..REPEATS {
-        let (reading, name) = (cluster.clone(), gss.to_owned());
-        let seen = host.call(async move { view(&reading, &name).await })?;
+        let seen = view_afresh(host, gss)?;
         let Some((_, ours)) = reserved_by(&seen.set) else { return Ok(0) };
         if seen.set.reserves_ids() {
             host.show(Event::Note { text: format!("ids {} stay reserved: scale strategy ReserveIds", listed(&ours)) });
@@ -599,7 +589,6 @@ fn free(host: &Arc<Host>, gss: &str) -> ScriptResult<i64> {
         if gone.is_empty() {
             return Ok(0);
         }
-        host.hold(gss)?;
         let all = reserve::parse_or_empty(Some(&Value::Array(seen.set.reserve_ids())));
         let rest: BTreeSet<i32> = all.difference(&gone).copied().collect();
         let mut patch = vec![
@@ -612,16 +601,14 @@ fn free(host: &Arc<Host>, gss: &str) -> ScriptResult<i64> {
         } else {
             annotate(true, &json!({"run": host.run, "reserved": kept, "at": host.now().to_string()}).to_string())
         });
-        let (writing, name) = (cluster.clone(), gss.to_owned());
-        let sent = host.call_write(async move {
-            let namespace = writing.namespace();
-            let patch = Patch::Json(Value::Array(patch));
-            writing.patch::<GameServerSet>(&kind::GAME_SERVER_SET, namespace, &name, None, &patch).await
-        })?;
-        match sent {
+        match send(host, gss, Patch::Json(Value::Array(patch)))? {
             Ok(_) => {
                 host.note(Note::Freed { set: gss.to_owned(), ids: gone.iter().copied().collect() });
-                taken_in(host, gss)?;
+                // What follows shall be able to tell versions.
+                if !host.planning() && !read_taken_over(host, gss)?.versions_known() {
+                    let text = format!("OKG has not seen the present state of {gss} after {PATIENCE_SECONDS}s");
+                    host.show(Event::Warning { text });
+                }
                 return Ok(i64::try_from(gone.len()).unwrap_or(i64::MAX));
             }
             Err(error) if matches!(error.kind, Kind::Conflict | Kind::Unknown) => {}
@@ -638,18 +625,6 @@ fn gs_lingering(ctx: NativeCallContext, gss: &str) -> ScriptResult<GameServers> 
     let view = read_view(&host, gss)?;
     let rooms = view.rooms.into_iter().filter(|room| ended.contains(&room.server.metadata.uid)).collect();
     Ok(game_servers(&host, gss, rooms))
-}
-
-/// Waits a little until OKG and Kruise have seen the set as it is now, so that what follows can tell versions.
-fn taken_in(host: &Host, gss: &str) -> ScriptResult<()> {
-    let timeout = Duration::from_secs(15);
-    let wait = Wait { host, what: "OKG to see the set".into(), timeout, stable_for: Duration::ZERO, every: None };
-    let seen =
-        wait.run(|| Ok(if read_view(host, gss)?.versions_known() { Seen::Holds(()) } else { Seen::NotYet }), |_| {})?;
-    if matches!(seen, Ended::TimedOut(_)) {
-        host.show(Event::Warning { text: format!("OKG has not seen the present state of {gss} after 15s") });
-    }
-    Ok(())
 }
 
 /// Returns the uids of rooms that this run wrote in a certain way.

@@ -14,7 +14,7 @@ use super::host::{Host, LOCK, ScriptResult, host};
 use super::ledger::Note;
 use super::merge;
 use super::options::Options;
-use super::reads::{SetView, get_set, read_judged, read_set, read_view};
+use super::reads::{SetView, read_judged, read_set, read_view, set_afresh};
 use super::stage::Event;
 use super::values::{GameServerSetValue, GameServers};
 use super::wait::{Ended, Seen, Wait};
@@ -219,7 +219,7 @@ fn gss_patch(ctx: &NativeCallContext, name: &str, patch: &Dynamic, opts: &Map) -
     }
     let cluster = host.cluster()?;
     for _ in 0..REPEATS {
-        let before = read_set_fresh(&host, &cluster, name)?;
+        let before = set_afresh(&host, name)?;
         let planned = if json { None } else { Some(merge::apply(&before.object, &body)) };
         if let Some(planned) = planned.as_ref().filter(|_| !replace_lists) {
             let lost = merge::losses(&before.object, planned, &body);
@@ -233,7 +233,7 @@ fn gss_patch(ctx: &NativeCallContext, name: &str, patch: &Dynamic, opts: &Map) -
             // What was compared is what gets replaced: lists are only safe on the version that was looked at.
             Patch::Merge(merge::pinned(&body, &before.metadata.resource_version))
         };
-        match send(&host, &cluster, name, request)? {
+        match send(&host, name, request)? {
             Ok(after) => {
                 note_changes(&host, name, &before, &after);
                 return Ok(value_of(&host, after));
@@ -277,20 +277,10 @@ fn too_busy(name: &str) -> Diagnostic {
         .help("find who writes (metadata.managedFields), stop them or try again")
 }
 
-fn read_set_fresh(host: &Host, cluster: &Cluster, name: &str) -> ScriptResult<Arc<GameServerSet>> {
-    let (cluster, name) = (cluster.clone(), name.to_owned());
-    host.call(async move { get_set(&cluster, &name).await })
-}
-
-/// Sends a patch of a set; the inner result is the server's answer.
-fn send(
-    host: &Host,
-    cluster: &Cluster,
-    name: &str,
-    patch: Patch,
-) -> ScriptResult<Result<Arc<GameServerSet>, Diagnostic>> {
+/// Sends a patch of a set, whose Lease is taken first; the inner result is the server's answer.
+pub fn send(host: &Host, name: &str, patch: Patch) -> ScriptResult<Result<Arc<GameServerSet>, Diagnostic>> {
     host.hold(name)?;
-    let (cluster, name) = (cluster.clone(), name.to_owned());
+    let (cluster, name) = (host.cluster()?, name.to_owned());
     host.call_write(async move {
         let namespace = cluster.namespace();
         let sent = cluster.patch::<GameServerSet>(&kind::GAME_SERVER_SET, namespace, &name, None, &patch).await;
@@ -357,7 +347,7 @@ fn gss_set_image(
     }
     let cluster = host.cluster()?;
     for _ in 0..REPEATS {
-        let before = read_set_fresh(&host, &cluster, name)?;
+        let before = set_afresh(&host, name)?;
         let (index, container, former) = find_container(&before, container).map_err(throw)?;
         if former == image {
             host.show(Event::Note { text: format!("{container}: {image} already") });
@@ -369,7 +359,7 @@ fn gss_set_image(
             {"op": "test", "path": format!("{at}/image"), "value": former},
             {"op": "replace", "path": format!("{at}/image"), "value": image},
         ]);
-        match send(&host, &cluster, name, Patch::Json(patch))? {
+        match send(&host, name, Patch::Json(patch))? {
             Ok(_) => {
                 host.note(Note::image(name, &container, &former, image));
                 host.show(Event::Note { text: format!("{container}: {former} -> {image}") });
@@ -377,7 +367,7 @@ fn gss_set_image(
             }
             // Somebody else changed the containers meanwhile, or the answer was lost: look again.
             Err(error) if matches!(error.kind, Kind::Conflict | Kind::Unknown) => {
-                let now = read_set_fresh(&host, &cluster, name)?;
+                let now = set_afresh(&host, name)?;
                 let written = find_container(&now, &container).is_ok_and(|(_, _, is)| is == image);
                 if error.kind == Kind::Unknown && written {
                     host.note(Note::image(name, &container, &former, image));
@@ -451,7 +441,7 @@ fn gss_scale(ctx: &NativeCallContext, name: &str, replicas: i64, opts: &Map) -> 
     let allow = opts.flag("allow_scale_in")?.unwrap_or(false);
     let cluster = host.cluster()?;
     for _ in 0..REPEATS {
-        let before = read_set_fresh(&host, &cluster, name)?;
+        let before = set_afresh(&host, name)?;
         let now = before.replicas();
         if now == replicas {
             return Ok(value_of(&host, before));
@@ -473,7 +463,7 @@ fn gss_scale(ctx: &NativeCallContext, name: &str, replicas: i64, opts: &Map) -> 
             }
             host.show(Event::Warning { text: format!("scaling {name} in from {now} to {replicas}: {listed} go") });
         }
-        if let Some(after) = write_replicas(&host, &cluster, name, now, replicas)? {
+        if let Some(after) = write_replicas(&host, name, now, replicas)? {
             return Ok(value_of(&host, after));
         }
     }
@@ -481,18 +471,12 @@ fn gss_scale(ctx: &NativeCallContext, name: &str, replicas: i64, opts: &Map) -> 
 }
 
 /// Writes replicas unless somebody else wrote them meanwhile; `None` says that they did.
-fn write_replicas(
-    host: &Host,
-    cluster: &Cluster,
-    name: &str,
-    from: i64,
-    to: i64,
-) -> ScriptResult<Option<Arc<GameServerSet>>> {
+fn write_replicas(host: &Host, name: &str, from: i64, to: i64) -> ScriptResult<Option<Arc<GameServerSet>>> {
     let patch = json!([
         {"op": "test", "path": "/spec/replicas", "value": from},
         {"op": "replace", "path": "/spec/replicas", "value": to},
     ]);
-    match send(host, cluster, name, Patch::Json(patch))? {
+    match send(host, name, Patch::Json(patch))? {
         Ok(after) => {
             host.note(Note::Replicas { set: name.to_owned(), from, to });
             host.show(Event::Note { text: format!("replicas {from} -> {to}") });
@@ -501,7 +485,7 @@ fn write_replicas(
         Err(error) if error.kind == Kind::Conflict => Ok(None),
         Err(error) if error.kind == Kind::Unknown => {
             // The answer was lost: what is there now tells whether the write arrived.
-            let now = read_set_fresh(host, cluster, name)?;
+            let now = set_afresh(host, name)?;
             if now.replicas() != to {
                 return Ok(None);
             }
@@ -515,7 +499,6 @@ fn write_replicas(
 fn gss_scale_up(ctx: NativeCallContext, name: &str, count: Dynamic) -> ScriptResult<i64> {
     let host = host(&ctx)?;
     let count = Count::read("gss_scale_up", &count).map_err(throw)?;
-    let cluster = host.cluster()?;
     let mut wanted = None;
     for _ in 0..REPEATS {
         let view = read_judged(&host, name)?;
@@ -530,7 +513,7 @@ fn gss_scale_up(ctx: NativeCallContext, name: &str, count: Dynamic) -> ScriptRes
             return Ok(wanted);
         }
         let now = view.set.replicas();
-        if write_replicas(&host, &cluster, name, now, now + missing)?.is_some() {
+        if write_replicas(&host, name, now, now + missing)?.is_some() {
             return Ok(wanted);
         }
     }
@@ -571,8 +554,6 @@ fn victims(host: &Host, view: &SetView, name: &str, replicas: i64) -> GameServer
     let strategy = if view.set.reserves_ids() { Strategy::ReserveIds } else { Strategy::General };
     let scaling = Scaling { explicit, applied, workload, target, pods: &pods };
     let gone = scaling::victims(&scaling, strategy);
-    let rooms = view.rooms.iter().filter(|room| {
-        room.server.ordinal().and_then(|id| i32::try_from(id).ok()).is_some_and(|id| gone.contains(&id))
-    });
+    let rooms = view.rooms.iter().filter(|room| names::ordinal(room.name()).is_some_and(|id| gone.contains(&id)));
     super::gs::game_servers(host, name, rooms.cloned().collect())
 }

@@ -16,6 +16,12 @@ use crate::okg::pod::Pod;
 use crate::script::throw;
 use futures::future::{BoxFuture, FutureExt as _, select_all, try_join_all};
 
+/// How long OKG and Kruise get to take a change over before they count as standing still, in seconds.
+pub const PATIENCE_SECONDS: i64 = 15;
+
+/// How often is looked whether they have.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
 /// How long changes are gathered before a condition is evaluated again.
 const TOGETHER: Duration = Duration::from_millis(10);
 
@@ -236,8 +242,19 @@ pub fn read_pods(host: &Host, name: &str) -> ScriptResult<BTreeMap<String, Arc<P
     })
 }
 
-/// Reads a GameServerSet with its rooms afresh.
-pub async fn view(cluster: &Cluster, name: &str) -> Result<SetView, Diagnostic> {
+/// Reads a GameServerSet with its rooms afresh, whatever a wait has in its cache.
+pub fn view_afresh(host: &Host, name: &str) -> ScriptResult<SetView> {
+    let (cluster, name) = (host.cluster()?, name.to_owned());
+    host.call(async move { view(&cluster, &name).await })
+}
+
+/// Reads a GameServerSet afresh, whatever a wait has in its cache.
+pub fn set_afresh(host: &Host, name: &str) -> ScriptResult<Arc<GameServerSet>> {
+    let (cluster, name) = (host.cluster()?, name.to_owned());
+    host.call(async move { get_set(&cluster, &name).await })
+}
+
+async fn view(cluster: &Cluster, name: &str) -> Result<SetView, Diagnostic> {
     let namespace = cluster.namespace();
     let selector = of_set(name);
     let (workloads, game_servers) = (kind::STATEFUL_SET, kind::GAME_SERVER);
@@ -252,7 +269,7 @@ pub async fn view(cluster: &Cluster, name: &str) -> Result<SetView, Diagnostic> 
 }
 
 /// Reads a GameServerSet afresh; if there is none of that name, the error lists those there are.
-pub async fn get_set(cluster: &Cluster, name: &str) -> Result<Arc<GameServerSet>, Diagnostic> {
+async fn get_set(cluster: &Cluster, name: &str) -> Result<Arc<GameServerSet>, Diagnostic> {
     match cluster.find::<GameServerSet>(&kind::GAME_SERVER_SET, cluster.namespace(), name).await? {
         Some(set) => Ok(Arc::new(set)),
         None => Err(no_such_set(cluster, name).await),
@@ -312,24 +329,33 @@ pub fn read_judged(host: &Host, name: &str) -> ScriptResult<SetView> {
     if view.versions_known() || current_reads().is_some() {
         return Ok(view);
     }
-    let deadline = host.now() + jiff::SignedDuration::from_secs(15);
+    let view = read_taken_over(host, name)?;
+    if view.versions_known() {
+        return Ok(view);
+    }
+    let why = format!(
+        "for {PATIENCE_SECONDS}s OKG has not pushed the present template to the workload, or Kruise has not seen it"
+    );
+    let what = format!("old and current rooms of `{name}` cannot be told apart");
+    Err(throw(
+        Diagnostic::new(Kind::Unavailable, what)
+            .why(why)
+            .help("look at the OKG and Kruise controllers; a template that Kruise refuses looks the same"),
+    ))
+}
+
+/// Reads a set once OKG and Kruise have seen its present specification, or as it is when they have not after
+/// [`PATIENCE_SECONDS`].
+pub fn read_taken_over(host: &Host, name: &str) -> ScriptResult<SetView> {
+    let deadline = host.now() + jiff::SignedDuration::from_secs(PATIENCE_SECONDS);
     loop {
-        host.call(async {
-            tokio::time::sleep(Duration::from_millis(250)).await;
-            Ok(())
-        })?;
         let view = read_view(host, name)?;
-        if view.versions_known() {
+        if view.versions_known() || host.now() >= deadline {
             return Ok(view);
         }
-        if host.now() >= deadline {
-            let why = "for 15s OKG has not pushed the present template to the workload, or Kruise has not seen it";
-            let what = format!("old and current rooms of `{name}` cannot be told apart");
-            return Err(throw(
-                Diagnostic::new(Kind::Unavailable, what)
-                    .why(why)
-                    .help("look at the OKG and Kruise controllers; a template that Kruise refuses looks the same"),
-            ));
-        }
+        host.call(async {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            Ok(())
+        })?;
     }
 }

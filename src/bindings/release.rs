@@ -9,7 +9,7 @@ use super::binding::{Binding, Bindings, Key, key, param, rule};
 use super::gss::find_container;
 use super::host::{Host, ScriptResult, host};
 use super::options::Options;
-use super::reads::{SetView, read_view};
+use super::reads::{PATIENCE_SECONDS, SetView, read_taken_over};
 use super::stage::Event;
 use crate::cluster::{Selector, kind};
 use crate::diagnostic::{Diagnostic, Kind};
@@ -63,9 +63,6 @@ const GITOPS: &[(&str, &str)] = &[
     ("configsync", "Config Sync"),
     ("applier", "Config Sync"),
 ];
-
-/// How long OKG gets to take an earlier change over before it counts as standing still.
-const PATIENCE_SECONDS: i64 = 15;
 
 fn check_release(ctx: &NativeCallContext, name: &str, opts: &Map) -> ScriptResult<rhai::Dynamic> {
     let host = host(ctx)?;
@@ -137,28 +134,19 @@ fn check_release(ctx: &NativeCallContext, name: &str, opts: &Map) -> ScriptResul
 
 /// Reads the set when OKG has taken its present specification over; if that does not happen, the release is refused.
 fn observed(host: &Host, name: &str) -> ScriptResult<SetView> {
-    let deadline = host.now() + jiff::SignedDuration::from_secs(PATIENCE_SECONDS);
-    loop {
-        let view = read_view(host, name)?;
-        if view.versions_known() {
-            return Ok(view);
-        }
-        if host.now() >= deadline {
-            let namespace = host.cluster()?.namespace().to_owned();
-            let what = format!("OKG does not take changes of GameServerSet `{namespace}/{name}` over");
-            let (seen, now) = (view.set.observed_generation(), view.set.metadata.generation);
-            return Err(throw(
-                Diagnostic::new(Kind::Refused, what)
-                    .why(format!("observedGeneration stood at {seen} of generation {now} for {PATIENCE_SECONDS}s"))
-                    .why("Kruise may refuse the template, or the OKG manager is down; neither gives an event")
-                    .help("look at the logs of the OKG and Kruise managers. Nothing was sent."),
-            ));
-        }
-        host.call(async {
-            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-            Ok(())
-        })?;
+    let view = read_taken_over(host, name)?;
+    if view.versions_known() {
+        return Ok(view);
     }
+    let namespace = host.cluster()?.namespace().to_owned();
+    let what = format!("OKG does not take changes of GameServerSet `{namespace}/{name}` over");
+    let (seen, now) = (view.set.observed_generation(), view.set.metadata.generation);
+    Err(throw(
+        Diagnostic::new(Kind::Refused, what)
+            .why(format!("observedGeneration stood at {seen} of generation {now} for {PATIENCE_SECONDS}s"))
+            .why("Kruise may refuse the template, or the OKG manager is down; neither gives an event")
+            .help("look at the logs of the OKG and Kruise managers. Nothing was sent."),
+    ))
 }
 
 fn recreating(view: &SetView, namespace: &str, update: &str) -> Diagnostic {
@@ -174,11 +162,11 @@ fn recreating(view: &SetView, namespace: &str, update: &str) -> Diagnostic {
     diagnostic = if view.set.rolling_update() {
         diagnostic
             .why(format!("updateStrategy.rollingUpdate is present: OKG then does RollingUpdate, whatever type says ({update})"))
-            .help("remove it: gss_patch(\"…\", #{ spec: #{ updateStrategy: #{ type: \"OnDelete\", rollingUpdate: () } } })")
+            .help("remove it: gss_patch(\"{name}\", #{ spec: #{ updateStrategy: #{ type: \"OnDelete\", rollingUpdate: () } } })")
     } else {
         diagnostic
             .why(format!("updateStrategy.type is {update}, not OnDelete"))
-            .help("set it first: gss_patch(\"…\", #{ spec: #{ updateStrategy: #{ type: \"OnDelete\" } } })")
+            .help("set it first: gss_patch(\"{name}\", #{ spec: #{ updateStrategy: #{ type: \"OnDelete\" } } })")
     };
     if !allocated.is_empty() {
         let shown: Vec<&str> = allocated.iter().take(8).copied().collect();

@@ -12,7 +12,7 @@ use super::stage::span;
 use super::terminal::out;
 use crate::bindings::host::Host;
 use crate::bindings::ledger::{Ledger, Note, RETIRED, RoomChange};
-use crate::bindings::reads::{SetView, view};
+use crate::bindings::reads::{SetView, view_afresh};
 use crate::bindings::replay::Past;
 use crate::bindings::table;
 use crate::diagnostic::Diagnostic;
@@ -89,9 +89,7 @@ impl Receipt {
             host.interrupt.reset();
         }
         for set in sets {
-            let Ok(cluster) = host.cluster() else { continue };
-            let name = set.clone();
-            if let Ok(seen) = host.call(async move { view(&cluster, &name).await }) {
+            if let Ok(seen) = view_afresh(host, &set) {
                 looks.insert(set, Look::of(&seen));
             }
         }

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::game_server_set::Workload;
+use super::names;
 use super::object::{Condition, Metadata, int_or_string, present_or_default};
 use super::pod::Pod;
 
@@ -221,7 +222,7 @@ impl GameServer {
 
     /// Returns the number after the last dash of the name.
     pub fn ordinal(&self) -> Option<u64> {
-        self.metadata.name.rsplit_once('-').and_then(|(_, digits)| digits.parse().ok())
+        names::ordinal(&self.metadata.name).and_then(|ordinal| u64::try_from(ordinal).ok())
     }
 }
 
