@@ -160,13 +160,7 @@ const GSS_RETIRE: Binding = Binding {
     params: &[param("gss", "string", "GameServerSet"), param("rooms", "GameServers", "what `gs_held` returned")],
     returns: "Outcome",
     errors: &["conflict", "refused", "not-found", "forbidden"],
-    access: &[
-        LOCK,
-        rule("game.kruise.io", "gameserversets", &["get", "patch"]),
-        rule("game.kruise.io", "gameservers", &["list"]),
-        rule("apps.kruise.io", "statefulsets", &["get"]),
-        rule("", "pods", &["list"]),
-    ],
+    access: reading::WRITE_SET,
     example: r#"gs_hold("minecraft-1"); gss_retire("minecraft", gs_held("minecraft")).changed == ["minecraft-1"]"#,
 };
 
@@ -177,13 +171,7 @@ const GSS_FREE_IDS: Binding = Binding {
     params: &[param("gss", "string", "GameServerSet")],
     returns: "int",
     errors: &["conflict", "not-found", "forbidden"],
-    access: &[
-        LOCK,
-        rule("game.kruise.io", "gameserversets", &["get", "patch"]),
-        rule("game.kruise.io", "gameservers", &["list"]),
-        rule("apps.kruise.io", "statefulsets", &["get"]),
-        rule("", "pods", &["list"]),
-    ],
+    access: reading::WRITE_SET,
     example: r#"gss_free_ids("minecraft") == 0"#,
 };
 

@@ -29,6 +29,7 @@ const PLAIN_MARK: &[&str] = &[
 /// Rights of functions that read a set with its rooms.
 pub mod reading {
     use super::super::binding::{Rule, rule};
+    use super::super::host::LOCK;
 
     /// Reading once.
     pub const LIST: &[Rule] = &[
@@ -49,8 +50,17 @@ pub mod reading {
     /// Reading and writing rooms.
     pub const WRITE: &[Rule] = &[
         rule("game.kruise.io", "gameserversets", &["get"]),
-        super::super::host::LOCK,
+        LOCK,
         rule("game.kruise.io", "gameservers", &["get", "list", "patch"]),
+        rule("apps.kruise.io", "statefulsets", &["get"]),
+        rule("", "pods", &["list"]),
+    ];
+
+    /// Reading a set with its rooms and writing the set.
+    pub const WRITE_SET: &[Rule] = &[
+        rule("game.kruise.io", "gameserversets", &["get", "patch"]),
+        LOCK,
+        rule("game.kruise.io", "gameservers", &["list"]),
         rule("apps.kruise.io", "statefulsets", &["get"]),
         rule("", "pods", &["list"]),
     ];

@@ -138,13 +138,7 @@ const GSS_SCALE: Binding = Binding {
     ],
     returns: "GameServerSet",
     errors: &["refused", "not-found", "conflict", "forbidden"],
-    access: &[
-        PATCH,
-        LOCK,
-        rule("game.kruise.io", "gameservers", &["list"]),
-        rule("apps.kruise.io", "statefulsets", &["get"]),
-        rule("", "pods", &["list"]),
-    ],
+    access: reading::WRITE_SET,
     example: r#"gss_scale("minecraft", 4).replicas == 4"#,
 };
 
@@ -156,13 +150,7 @@ const GSS_SCALE_UP: Binding = Binding {
     params: &[param("name", "string", "GameServerSet"), param("count", "count", "3 or \"25%\"")],
     returns: "int",
     errors: &["not-found", "conflict", "forbidden", "unavailable"],
-    access: &[
-        PATCH,
-        LOCK,
-        rule("game.kruise.io", "gameservers", &["list"]),
-        rule("apps.kruise.io", "statefulsets", &["get"]),
-        rule("", "pods", &["list"]),
-    ],
+    access: reading::WRITE_SET,
     example: r#"gss_scale_up("minecraft", 5) == 5 && gss_get("minecraft").replicas == 5"#,
 };
 

@@ -65,33 +65,22 @@ pub struct Closings {
     pub on_failure: Vec<FnPtr>,
 }
 
-/// Everything that host functions share during one run.
+/// Everything that host functions share during one run: what it is made of, and what has come of it so far.
 pub struct Host {
-    /// The one clock.
-    pub clock: Clock,
-    /// Set by Ctrl-C.
-    pub interrupt: Interrupt,
-    /// Source texts, for positions.
-    pub sources: Sources,
-    /// Where progress and output go.
-    pub stage: Arc<dyn Stage>,
-    /// Values of the script's parameters.
-    pub params: BTreeMap<String, Value>,
-    /// Name of this run, used in values that are private to it.
-    pub run: String,
-    /// The run's journal, if it has one.
-    pub record: Option<Record>,
-    seed: u64,
-    exclusive: bool,
-    plan: bool,
+    parts: Parts,
     planned: OnceLock<(Cluster, Overlay)>,
     locks: Mutex<BTreeMap<String, Option<Lock>>>,
-    runtime: Arc<Runtime>,
-    source: Source,
     connected: OnceLock<Cluster>,
     ledger: Mutex<Ledger>,
     closings: Mutex<Closings>,
     ops_states: Mutex<BTreeSet<String>>,
+}
+
+impl std::ops::Deref for Host {
+    type Target = Parts;
+    fn deref(&self) -> &Parts {
+        &self.parts
+    }
 }
 
 /// The host as the engine carries it.
@@ -115,13 +104,13 @@ pub struct Parts {
     pub clock: Clock,
     /// Set by Ctrl-C.
     pub interrupt: Interrupt,
-    /// Source texts.
+    /// Source texts, for positions.
     pub sources: Sources,
     /// Where progress and output go.
     pub stage: Arc<dyn Stage>,
     /// Values of the script's parameters.
     pub params: BTreeMap<String, Value>,
-    /// Name of this run.
+    /// Name of this run, used in values that are private to it.
     pub run: String,
     /// The run's journal, if it has one.
     pub record: Option<Record>,
@@ -147,20 +136,9 @@ impl Host {
         }
         let ledger = parts.record.as_ref().map(|record| record.past().ledger.clone()).unwrap_or_default();
         Arc::new(Host {
-            clock: parts.clock,
-            interrupt: parts.interrupt,
-            sources: parts.sources,
-            stage: parts.stage,
-            params: parts.params,
-            run: parts.run,
-            record: parts.record,
-            seed: parts.seed,
-            exclusive: parts.exclusive && !parts.plan,
-            plan: parts.plan,
+            parts,
             planned: OnceLock::new(),
             locks: Mutex::default(),
-            runtime: parts.runtime,
-            source: parts.source,
             connected: OnceLock::new(),
             ledger: Mutex::new(ledger),
             closings: Mutex::default(),
@@ -356,7 +334,7 @@ impl Host {
     /// Takes the Lease of a GameServerSet before the first write to it, so that two releases never meet. Where Leases
     /// may not be written, a warning says that nothing keeps a second release out.
     pub fn hold(&self, set: &str) -> ScriptResult<()> {
-        if !self.exclusive || lock(&self.locks).contains_key(set) {
+        if !self.exclusive || self.plan || lock(&self.locks).contains_key(set) {
             return Ok(());
         }
         let cluster = self.cluster()?;

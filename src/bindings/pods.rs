@@ -2,8 +2,9 @@
 
 use rhai::{Array, Dynamic, Map, NativeCallContext};
 
-use super::binding::{Binding, Bindings, Key, Rule, key, param, rule};
+use super::binding::{Binding, Bindings, Key, key, param};
 use super::filter::Images;
+use super::gs::reading;
 use super::host::{Host, ScriptResult, host};
 use super::options::Options;
 use super::reads::{SetView, read_judged, read_pods, read_set};
@@ -11,13 +12,6 @@ use super::values::PodValue;
 use crate::diagnostic::{Diagnostic, Kind, closest};
 use crate::okg::pod::Pod;
 use crate::script::throw;
-
-const READ: &[Rule] = &[
-    rule("game.kruise.io", "gameserversets", &["get"]),
-    rule("game.kruise.io", "gameservers", &["list"]),
-    rule("apps.kruise.io", "statefulsets", &["get"]),
-    rule("", "pods", &["list"]),
-];
 
 /// The family of this file.
 pub fn bindings() -> Bindings {
@@ -33,7 +27,7 @@ const PODS_LIST: Binding = Binding {
     params: &[param("gss", "string", "GameServerSet")],
     returns: "array",
     errors: &["not-found", "forbidden"],
-    access: READ,
+    access: reading::LIST,
     example: r#"pods_list("minecraft").map(|pod| pod.phase) == ["Running", "Running", "Running"]"#,
 };
 
@@ -51,7 +45,7 @@ const PODS_READY: Binding = Binding {
     ],
     returns: "int",
     errors: &["not-found", "unknown-key", "invalid", "forbidden"],
-    access: READ,
+    access: reading::LIST,
     example: r#"pods_ready("minecraft", #{ version: "current", image: "acs/minecraft-demo:1.12.2" }) == 3"#,
 };
 

@@ -3,10 +3,10 @@
 use serde_json::Value;
 
 use super::{Form, Global, files, terminal};
-use crate::check;
 use crate::diagnostic::Diagnostic;
 use crate::exit_code::ExitCode;
-use crate::script::{Engine, Script, Sources};
+use crate::script::Interrupt;
+use crate::session::Desk;
 
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
@@ -18,8 +18,8 @@ pub struct Arguments {
 
 /// Says what is wrong with each script; nothing where nothing is.
 pub fn run(arguments: &Arguments, global: &Global) -> Result<ExitCode, Diagnostic> {
-    let (engine, sources) = files::engine_to_look_with();
-    let found: Vec<Diagnostic> = arguments.scripts.iter().flat_map(|name| one(name, &engine, &sources)).collect();
+    let desk = Desk::new(&Interrupt::new());
+    let found: Vec<Diagnostic> = arguments.scripts.iter().flat_map(|name| one(name, &desk)).collect();
     match global.output {
         Some(Form::Json) => {
             let list = Value::Array(found.iter().map(Diagnostic::to_json).collect());
@@ -35,10 +35,10 @@ pub fn run(arguments: &Arguments, global: &Global) -> Result<ExitCode, Diagnosti
     Ok(if found.is_empty() { ExitCode::Done } else { ExitCode::Usage })
 }
 
-fn one(name: &str, engine: &Engine, sources: &Sources) -> Vec<Diagnostic> {
-    let script = files::read(name).and_then(|(name, text)| Script::compile(engine, sources, &name, &text));
+fn one(name: &str, desk: &Desk) -> Vec<Diagnostic> {
+    let script = files::read(name).and_then(|(name, text)| desk.compile(&name, &text));
     match script {
-        Ok(script) => check::check(&script, engine, sources),
+        Ok(script) => desk.check(&script),
         Err(diagnostic) => vec![diagnostic],
     }
 }

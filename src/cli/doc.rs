@@ -7,7 +7,8 @@ use crate::exit_code::ExitCode;
 use crate::reference;
 use crate::sandbox::scenario;
 use crate::script::calls::outline;
-use crate::script::{Script, shipped};
+use crate::script::{Interrupt, shipped};
+use crate::session::Desk;
 
 /// Arguments of `doc`.
 #[derive(Debug, clap::Args)]
@@ -73,16 +74,14 @@ pub fn about(name: &str) -> Result<String, Diagnostic> {
     }
     if shipped::script(name).is_some() || std::path::Path::new(name).exists() {
         let (name, text) = files::read(name)?;
-        let (engine, sources) = files::engine_to_look_with();
-        let script = Script::compile(&engine, &sources, &name, &text)?;
+        let script = Desk::new(&Interrupt::new()).compile(&name, &text)?;
         return Ok(reference::script(plain, &script.doc, &script.params));
     }
     Err(unknown(name))
 }
 
 fn module(name: &str, text: &str) -> Result<String, Diagnostic> {
-    let (engine, sources) = files::engine_to_look_with();
-    let script = Script::compile(&engine, &sources, name, text)?;
+    let script = Desk::new(&Interrupt::new()).compile(name, text)?;
     Ok(reference::module(name, &script.doc, &outline(&script.ast)))
 }
 

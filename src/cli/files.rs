@@ -1,12 +1,11 @@
-//! Scripts by the names that people give them, and an engine to look at them with.
+//! Scripts by the names that people give them.
 
 use std::io::Read;
 use std::path::Path;
 use std::{fs, io};
 
-use crate::bindings;
 use crate::diagnostic::{Diagnostic, Kind, closest};
-use crate::script::{Engine, Interrupt, Limits, Sources, engine, shipped};
+use crate::script::shipped;
 
 /// Reads a script: a file, `-` for stdin, or the name of a shipped script. Returns its name and text.
 pub fn read(name: &str) -> Result<(String, String), Diagnostic> {
@@ -38,12 +37,4 @@ fn missing(name: &str) -> Diagnostic {
         Some(meant) => wrong.help(format!("did you mean `{meant}`?")),
         None => wrong.help("`okgscript list` names the shipped scripts"),
     }
-}
-
-/// Returns an engine that knows every function and reaches no cluster, with the sources that it reads.
-pub fn engine_to_look_with() -> (Engine, Sources) {
-    let sources = Sources::new();
-    let mut engine = engine(&Limits::default(), &Interrupt::new(), &sources);
-    bindings::register(&mut engine);
-    (engine, sources)
 }

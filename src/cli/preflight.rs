@@ -10,7 +10,7 @@ use crate::bindings::host::Host;
 use crate::bindings::stage::Event;
 use crate::cluster::{Access, Verdict, known_kind};
 use crate::diagnostic::{Diagnostic, Kind};
-use crate::reference;
+use crate::reference::{self, Needs};
 use crate::script::Script;
 use crate::session::{Desk, Session};
 
@@ -19,8 +19,7 @@ type Rules = BTreeMap<(String, String), BTreeSet<String>>;
 /// Asks the API server whether the run has the rights that its script needs; nothing is asked for a script that needs
 /// none. A right that only adds comfort is missed with a warning.
 pub fn check(session: &Session, script: &Script, params: &BTreeMap<String, Value>) -> Result<(), Diagnostic> {
-    let desk: &Desk = session.desk();
-    let needs = reference::needs(script, &desk.engine, &desk.sources, &bindings::ALL, &target);
+    let needs = needs(session.desk(), script);
     if needs.rules.is_empty() {
         return Ok(());
     }
@@ -49,8 +48,13 @@ pub fn check(session: &Session, script: &Script, params: &BTreeMap<String, Value
     Ok(())
 }
 
+/// Returns the rights that a script needs.
+pub fn needs(desk: &Desk, script: &Script) -> Needs {
+    reference::needs(script, &desk.engine, &desk.sources, &bindings::ALL, &target)
+}
+
 /// Returns group and plural of the kind that a word in a script means, where it is known without a server.
-pub fn target(word: &str) -> Option<(String, String)> {
+fn target(word: &str) -> Option<(String, String)> {
     known_kind(word).map(|kind| (kind.group.into_owned(), kind.plural.into_owned()))
 }
 

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use super::{Global, files, preflight, terminal};
-use crate::bindings;
 use crate::diagnostic::Diagnostic;
 use crate::exit_code::ExitCode;
 use crate::reference;
-use crate::script::Script;
+use crate::script::Interrupt;
+use crate::session::Desk;
 
 /// Arguments of `rbac`.
 #[derive(Debug, clap::Args)]
@@ -19,10 +19,10 @@ pub struct Arguments {
 
 /// Prints the Role that a script needs, as YAML: what every call that it can reach asks of the API server.
 pub fn run(arguments: &Arguments, global: &Global) -> Result<ExitCode, Diagnostic> {
-    let (engine, sources) = files::engine_to_look_with();
+    let desk = Desk::new(&Interrupt::new());
     let (name, text) = files::read(&arguments.script)?;
-    let script = Script::compile(&engine, &sources, &name, &text)?;
-    let needs = reference::needs(&script, &engine, &sources, &bindings::ALL, &preflight::target);
+    let script = desk.compile(&name, &text)?;
+    let needs = preflight::needs(&desk, &script);
     terminal::out(&reference::role(&role_name(&name), global.namespace.as_deref(), &needs));
     Ok(ExitCode::Done)
 }
