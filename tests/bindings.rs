@@ -3,36 +3,17 @@
 
 use std::any::TypeId;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
 
 use okgscript::bindings::binding::Binding;
-use okgscript::bindings::host::{Parts, Source};
-use okgscript::bindings::stage::{Event, Stage};
 use okgscript::bindings::{self, display};
-use okgscript::clock::Clock;
-use okgscript::cluster::Cluster;
 use okgscript::reference;
 use okgscript::sandbox::{Options, Sandbox};
 use okgscript::script::{Dynamic, Interrupt, Scope};
-use okgscript::session::{Desk, Session, simulated_runtime};
+use okgscript::session::{Desk, Session};
 
-/// A stage that keeps what it is shown.
-#[derive(Default)]
-struct Kept(Mutex<Vec<Event>>);
+use crate::support::fresh::on_cluster;
 
-impl Stage for Kept {
-    fn show(&self, event: &Event) {
-        self.0.lock().unwrap().push(event.clone());
-    }
-}
-
-/// Waits for the scenario's rooms, one of which has players.
-const SETTLED: &str = r#"
-    gs_wait("minecraft", #{ state: "Ready" }, 3, "5m");
-    if gs_get("minecraft-0").ops_state != "Allocated" { gs_set_ops_state("minecraft-0", "Allocated"); }
-"#;
-
-/// Runs `work` in a session on a fresh, settled `minecraft`.
+/// Runs `work` in a session on a fresh `minecraft`.
 fn on_minecraft<T: Send>(work: impl FnOnce(&Session, &Sandbox) -> T + Send) -> T {
     on_minecraft_with(|_| {}, work)
 }
@@ -42,45 +23,11 @@ fn on_minecraft_with<T: Send>(
     prepare: impl FnOnce(&mut Desk) + Send,
     work: impl FnOnce(&Session, &Sandbox) -> T + Send,
 ) -> T {
-    let run = || {
-        let runtime = simulated_runtime().unwrap();
-        let inside = runtime.enter();
-        let clock = Clock::simulated("2026-01-05T04:00:00Z".parse().unwrap());
-        let sandbox = runtime.block_on(Sandbox::start(&Options::default(), clock)).unwrap();
-        let cluster = Cluster::in_process(sandbox.router(), "default", "sandbox minecraft", clock);
-        let interrupt = Interrupt::new();
-        let mut desk = Desk::new(&interrupt);
-        prepare(&mut desk);
-        let parts = Parts {
-            clock,
-            interrupt,
-            sources: desk.sources.clone(),
-            stage: Arc::new(Kept::default()),
-            params: BTreeMap::from([("rooms".to_owned(), 3.into())]),
-            run: "test".to_owned(),
-            record: None,
-            seed: 1,
-            exclusive: true,
-            plan: false,
-            runtime: runtime.clone(),
-            source: Source::Ready(cluster),
-        };
-        let session = desk.open(parts);
-        let settled = session.desk().compile("settle", SETTLED).unwrap();
-        if let Err(error) = session.evaluate(&mut Scope::new(), &settled) {
-            panic!("{}", error.draw(false));
-        }
-        let result = work(&session, &sandbox);
-        drop(inside);
-        result
+    let prepare = |desk: &mut Desk| {
+        prepare(desk);
+        BTreeMap::from([("rooms".to_owned(), 3.into())])
     };
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().stack_size(okgscript::script::STACK_SIZE).spawn_scoped(scope, run);
-        match thread.unwrap().join() {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-    })
+    on_cluster(&Options::default(), prepare, work)
 }
 
 /// What a request needs: group, resource with subresource, verb; nothing for what every user may do.

@@ -3,6 +3,7 @@
 // Not every test file needs all of it.
 #![allow(dead_code)]
 
+pub mod fresh;
 pub mod served;
 
 use std::collections::BTreeMap;
