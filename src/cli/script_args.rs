@@ -129,7 +129,8 @@ fn arg(param: &ParamDecl) -> Arg {
             let shown: Vec<String> = items.iter().map(shown).collect();
             (arg.action(ArgAction::Append).value_delimiter(','), Some(shown.join(",")))
         }
-        Some(other) => (arg.value_parser(ValueParser::string()), Some(shown(other))),
+        // `--surge -1` is a wrong count, not a flag that does not exist.
+        Some(other) => (arg.value_parser(ValueParser::string()).allow_negative_numbers(true), Some(shown(other))),
     };
     match default.filter(|default| !default.is_empty()) {
         Some(default) => arg.help(format!("{} [default: {default}]", param.help)),

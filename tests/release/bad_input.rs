@@ -100,6 +100,7 @@ fn bad_durations_and_counts_are_known_before_anything_is_written() {
         ("--timeout", "10", "its unit is missing"),
         ("--grace", "10 parsecs", "cannot be `10 parsecs`"),
         ("--surge", "many", "cannot be `many`"),
+        ("--surge", "-1", "cannot be `-1`"),
     ] {
         release(&[flag, value]).stderr_has("error[parameter]").stderr_has(says).stderr_has("Nothing was sent.").code(2);
     }
@@ -122,4 +123,15 @@ fn no_cluster_configured() {
         .stderr_has("error[no-cluster]: no cluster is configured")
         .stderr_has("--sandbox")
         .code(6);
+}
+
+#[test]
+fn wrong_words_for_the_drain_are_known_before_anything_is_written() {
+    for (flag, value, says) in [
+        ("--drain", "fsat", "error[invalid]: okg/drain: mode is 'fsat'"),
+        ("--batch", "0", "error[invalid]: okg/drain: batch is 0"),
+        ("--end", "retir", "error[invalid]: there is no ending `retir` of a drain"),
+    ] {
+        release(&[flag, value]).stderr_has(says).stderr_has("done: nothing was changed").code(1);
+    }
 }
