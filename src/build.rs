@@ -1,10 +1,18 @@
 //! Embeds `stdlib/` and `scripts/`: writes arrays of names and texts that `script::shipped` includes.
+//!
+//! And tells the tests whether there is a real API server for them (`cfg(real_server)`): a test that is ignored has to be so
+//! when it is compiled.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
+    println!("cargo:rerun-if-env-changed=KUBEBUILDER_ASSETS");
+    println!("cargo:rustc-check-cfg=cfg(real_server)");
+    if env::var_os("KUBEBUILDER_ASSETS").is_some_and(|folder| !folder.is_empty()) {
+        println!("cargo:rustc-cfg=real_server");
+    }
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR").map_err(io::Error::other)?);
     let mut code = String::new();
     for (constant, folder) in [("STDLIB", "stdlib"), ("SCRIPTS", "scripts")] {

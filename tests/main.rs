@@ -10,6 +10,7 @@ mod cli;
 mod cluster;
 mod conformance;
 mod controllers;
+mod envtest;
 mod races;
 mod readme;
 mod reference;

@@ -286,8 +286,10 @@ fn replaced(present: Value, object: Value) -> Result<Value, Refusal> {
         return Err((409, "Conflict", "the object has been modified".to_owned()));
     }
     let mut object = object;
-    for field in ["uid", "creationTimestamp", "resourceVersion", "generation"] {
-        object["metadata"][field] = present["metadata"][field].clone();
+    for field in ["namespace", "uid", "creationTimestamp", "resourceVersion", "generation"] {
+        if let Some(held) = present["metadata"].get(field) {
+            object["metadata"][field] = held.clone();
+        }
     }
     Ok(object)
 }

@@ -1,6 +1,7 @@
-//! The door to an API server: in process against scripted answers, and over real TLS.
+//! The door to an API server: in process against scripted answers, on each server, and over real TLS.
 
 mod binary;
+mod both;
 mod collection;
 mod discovery;
 mod faults;
@@ -10,4 +11,4 @@ mod overlay;
 mod real;
 mod requests;
 mod scripted;
-mod tls;
+pub mod tls;

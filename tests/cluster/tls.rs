@@ -22,7 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tower::ServiceExt as _;
 
 /// A certificate and its key.
@@ -69,6 +69,13 @@ impl Authority {
         self.sign(&[], ExtendedKeyUsagePurpose::ClientAuth, |params| {
             params.distinguished_name.push(DnType::CommonName, name);
         })
+    }
+
+    /// Returns how a client trusts this authority alone.
+    pub fn client_config(&self) -> Arc<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.der.clone()).unwrap();
+        Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
     }
 
     fn sign(&self, names: &[&str], usage: ExtendedKeyUsagePurpose, more: impl Fn(&mut CertificateParams)) -> Pair {

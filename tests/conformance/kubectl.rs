@@ -11,7 +11,8 @@ use okgscript::sandbox::routes::{self, HttpOptions};
 use regex::Regex;
 use serde_json::Value;
 
-use super::api::{TOKEN, folder};
+use super::api::folder;
+use crate::envtest::TOKEN;
 
 const TOPICS: [&str; 5] = ["auth", "describe-explain", "get", "misc", "write"];
 
