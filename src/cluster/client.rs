@@ -499,6 +499,9 @@ pub(super) fn call(verb: &'static str, kind: &Kind, namespace: &str, name: &str)
     Call { verb, kind: kind.clone(), namespace: namespace.to_owned(), name: name.to_owned(), json_patch: false }
 }
 
+/// How servers, audit logs and admission see who asks.
+const USER_AGENT: &str = concat!("okgscript/", env!("CARGO_PKG_VERSION"));
+
 /// Makes a request without a body.
 pub(super) fn get(path: &str) -> Request<Body> {
     head("GET", path, HeaderMap::new(), Body::empty())
@@ -516,5 +519,6 @@ fn head(method: &str, path: &str, headers: HeaderMap, body: Body) -> Request<Bod
     *request.uri_mut() = path.parse().expect("every segment and parameter is encoded");
     *request.headers_mut() = headers;
     request.headers_mut().insert(http::header::ACCEPT, http::HeaderValue::from_static("application/json"));
+    request.headers_mut().insert(http::header::USER_AGENT, http::HeaderValue::from_static(USER_AGENT));
     request
 }

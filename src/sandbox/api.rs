@@ -1,9 +1,10 @@
 //! The API behind the wire: what HTTP routes and controllers both call. Every call is synchronous and atomic.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -14,7 +15,8 @@ use super::delete;
 use super::kinds::{self, Kind};
 use super::object::{Actor, Change, DeleteOptions, Object, Patch};
 use super::status::Status;
-use super::store::Store;
+use super::faults::Age;
+use super::store::{self, Store};
 use super::webhooks::Webhooks;
 use super::write;
 use crate::clock::Clock;
@@ -38,6 +40,8 @@ pub(super) struct State {
     pub rng: fastrand::Rng,
     pub clock: Clock,
     pub logs: BTreeMap<(String, String, String), String>,
+    /// The newest version at each time that something was written.
+    times: VecDeque<(Timestamp, u64)>,
 }
 
 impl fmt::Debug for Api {
@@ -112,7 +116,7 @@ impl Api {
             store.serve(kind);
         }
         let rng = fastrand::Rng::with_seed(seed ^ 0x6f6b_6773);
-        let state = State { store, webhooks: None, rng, clock, logs: BTreeMap::new() };
+        let state = State { store, webhooks: None, rng, clock, logs: BTreeMap::new(), times: VecDeque::new() };
         let (wake, _) = watch::channel(state.store.version());
         let api = Api(Arc::new(Shared { clock, state: Mutex::new(state), wake }));
         let actor = Actor::controller("kube-apiserver");
@@ -151,6 +155,7 @@ impl Api {
         let result = work(&mut state);
         let after = state.store.version();
         if after != before {
+            state.wrote(self.0.clock.now(), after);
             self.0.wake.send_replace(after);
         }
         result
@@ -193,6 +198,19 @@ impl Api {
     /// Returns the newest resourceVersion.
     pub fn version(&self) -> u64 {
         self.read(Store::version)
+    }
+
+    /// Returns the newest version of so many writes and so long ago.
+    pub(super) fn version_of(&self, age: Age) -> u64 {
+        let state = self.state();
+        let newest = state.store.version().saturating_sub(age.writes);
+        if age.time.is_zero() {
+            return newest;
+        }
+        let then = self.0.clock.now() - age.time;
+        let index = state.times.partition_point(|(time, _)| *time <= then);
+        let before = index.checked_sub(1).and_then(|index| state.times.get(index));
+        newest.min(before.map_or_else(|| state.store.oldest(), |(_, version)| *version))
     }
 
     /// Returns the changes after a version, oldest first.
@@ -336,6 +354,19 @@ impl Api {
             let kind = served(state, resource)?;
             delete::delete(state, &kind, namespace, name, options)
         })
+    }
+}
+
+impl State {
+    /// Notes when a version was written.
+    fn wrote(&mut self, now: Timestamp, version: u64) {
+        match self.times.back_mut() {
+            Some((time, newest)) if *time == now => *newest = version,
+            _ => self.times.push_back((now, version)),
+        }
+        if self.times.len() > store::KEPT {
+            self.times.pop_front();
+        }
     }
 }
 

@@ -44,11 +44,13 @@ use serde_json::{Value, json};
 use self::api::Api;
 use self::autoscaler::Autoscaler;
 use self::controllers::Controllers;
+use self::faults::Faults;
 use self::object::Actor;
 use self::players::Players;
 use self::routes::HttpOptions;
 use self::scenario::Scenario;
 use self::webhooks::Webhooks;
+use self::world::World;
 use crate::clock::Clock;
 use crate::diagnostic::{Diagnostic, Kind};
 
@@ -97,7 +99,8 @@ impl Sandbox {
         if options.controllers || !options.empty {
             autoscaler::define(&api)?;
         }
-        let http = HttpOptions { token: options.token.clone(), seed: options.seed, ..HttpOptions::default() };
+        let faults = Faults::started(&scenario.faults, clock, options.seed, options.speed);
+        let http = HttpOptions { token: options.token.clone(), seed: options.seed, faults, ..HttpOptions::default() };
         let params = scenario.params.clone();
         let mut sandbox =
             Sandbox { api, http, params, controllers: None, _autoscaler: None, players: Players::default() };
@@ -108,7 +111,7 @@ impl Sandbox {
             }
             return Ok(sandbox);
         }
-        let world = scenario.world(options.seed).faster(options.speed);
+        let world = World { faults: sandbox.http.faults.clone(), ..scenario.world(options.seed).faster(options.speed) };
         api.set_webhooks(Webhooks::new());
         let past = if scenario.settle && !options.empty {
             Some(history::play(&scenario, options.seed, clock.now())?)
@@ -151,6 +154,11 @@ impl Sandbox {
     /// Returns the values that the scenario gives to a script's parameters.
     pub fn params(&self) -> &BTreeMap<String, Value> {
         &self.params
+    }
+
+    /// Returns what goes wrong on request; a test can add to it.
+    pub fn faults(&self) -> &Faults {
+        &self.http.faults
     }
 
     /// Returns the players, as nobody on the cluster can see them.

@@ -8,9 +8,11 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use http::header;
+use serde_json::Value;
 
 use super::api::Api;
-use super::faults::{Answer, Faults, Verdict};
+use super::faults::{Answer, Asked, Faults, Verdict};
+use super::{kinds, object};
 use super::wire::request::Request;
 use super::wire::{answer, dispatch};
 
@@ -49,27 +51,49 @@ impl Server {
             tokio::time::sleep(Duration::from_micros(micros)).await;
         }
     }
+
+    /// Returns what goes wrong with a request.
+    fn judge(&self, request: &Request) -> Verdict {
+        let faults = &self.options.faults;
+        if faults.is_empty() {
+            return Verdict::default();
+        }
+        let about = dispatch::asked(request);
+        let resource = kinds::key(&about.group, &about.resource);
+        let new = || serde_json::from_slice::<Value>(&request.body).map(|body| object::name(&body).to_owned()).ok();
+        let name = if about.verb == "create" && about.name.is_empty() { new().unwrap_or_default() } else { about.name };
+        faults.judge(&Asked {
+            method: request.method.as_str(),
+            whole: &request.whole,
+            verb: &about.verb,
+            resource: &resource,
+            subresource: &about.subresource,
+            namespace: &about.namespace,
+            name: &name,
+            agent: &request.actor.manager,
+            user: &request.actor.user,
+            inside: false,
+        })
+    }
 }
 
 async fn handle(State(server): State<Server>, request: http::Request<Body>) -> Response {
     server.take_time().await;
     let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("").to_owned();
-    let Verdict { fault, watch, behind } = server.options.faults.judge(request.method(), request.uri());
-    if let Some(delay) = fault.as_ref().and_then(|fault| fault.delay) {
-        tokio::time::sleep(delay).await;
+    let request = match Request::read(&server.api, request, &server.options).await {
+        Ok(request) => request,
+        Err(status) => return answer::refusal(&status, &accept),
+    };
+    let verdict = server.judge(&request);
+    if !verdict.delay.is_zero() {
+        tokio::time::sleep(verdict.delay).await;
     }
-    let before = fault.as_ref().filter(|fault| !fault.after_applying);
-    if let Some(answer) = before.and_then(|fault| fault.answer.as_ref()) {
+    if let Some(answer) = verdict.answer.as_ref().filter(|_| !verdict.after_applying) {
         return broken(answer);
     }
-    let outcome = match Request::read(&server.api, request, &server.options).await {
-        Ok(mut request) => {
-            request.behind = behind;
-            dispatch::answer(&server.api, request, watch).await
-        }
-        Err(status) => Err(status),
-    };
-    if let Some(answer) = fault.and_then(|fault| fault.answer) {
+    let request = Request { age: verdict.age, ..request };
+    let outcome = dispatch::answer(&server.api, request, verdict.watch).await;
+    if let Some(answer) = verdict.answer {
         return broken(&answer);
     }
     outcome.unwrap_or_else(|status| answer::refusal(&status, &accept))

@@ -9,7 +9,7 @@ use super::kinds::Kind;
 use super::object::{self, Change, ChangeKind, Object};
 
 /// Changes that are kept for watches and for reading older states; older ones are gone, as after a compaction.
-const KEPT: usize = 40_000;
+pub const KEPT: usize = 40_000;
 
 /// The first version: a fresh cluster has written a little already, so that version 1 is too old.
 const FIRST: u64 = 200;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::controllers::Rate;
+use super::faults::Faults;
 use super::object;
 use crate::okg::names;
 
@@ -34,6 +35,8 @@ pub struct World {
     pub kruise_pod_ready: bool,
     /// Whether kubelets leave out the messages of conditions.
     pub terse: bool,
+    /// What goes wrong on request.
+    pub faults: Faults,
 }
 
 impl World {
@@ -52,6 +55,7 @@ impl World {
             missing_images: BTreeSet::new(),
             kruise_pod_ready: true,
             terse: true,
+            faults: Faults::default(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Faults on request, as a client of the router sees them.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
@@ -57,7 +59,7 @@ async fn a_write_may_be_done_although_its_answer_is_lost() {
 
 #[tokio::test(start_paused = true)]
 async fn a_watch_ends_when_asked_and_is_gone_when_asked() {
-    let ends = Fault { watch_ends: Some(jiff::SignedDuration::from_secs(5)), ..Fault::default() };
+    let ends = Fault { watch_ends: Some(Duration::from_secs(5)), ..Fault::default() };
     let faults = Faults::new(&[ends, Fault { watch_gone: true, ..Fault::default() }]);
     let (api, router) = server(&faults);
     let path = format!("{PODS}?watch=true&resourceVersion={}", api.version());

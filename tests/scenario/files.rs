@@ -57,11 +57,51 @@ fn values_of_the_wrong_kind_are_named() {
         ("players: [{gss: a, perMinute: 1, disconnects: 2}]", "a number from 0 to 1"),
         ("disturbances: [{gss: a, kind: earthquake, perHour: 1}]", "allowed here: serviceQuality, crash"),
         ("autoscaler: {poll: 0s}", "`autoscaler.poll` is zero"),
+        ("faults: [{verb: get}]", "`faults[0].kind` is missing"),
+        ("faults: [{kind: unavailble}]", "`faults[0].kind` is `unavailble`\ndid you mean `unavailable`?"),
+        ("faults: [{kind: slow}]", "`faults[0].delay` is missing"),
+        ("faults: [{kind: slow, dely: 3s}]", "there is no field `faults[0].dely`\ndid you mean `delay`?"),
+        ("faults: [{kind: slow, delay: 3}]", "`faults[0].delay` is 3: its unit is missing\nwrite 3s for seconds"),
+        ("faults: [{kind: slow, delay: soon}]", "`faults[0].delay` is `soon`, not a duration"),
+        ("faults: [{kind: slow, delay: 1s, retryAfter: 3s}]", "`faults[0].retryAfter` means nothing to `slow`"),
+        ("faults: [{kind: down, controller: okg, nth: 1}]", "`faults[0].nth` means nothing to `down`"),
+        ("faults: [{kind: timeout, verb: pach}]", "`faults[0].verb` is `pach`\ndid you mean `patch`?"),
+        ("faults: [{kind: conflict, verb: [patch, list]}]", "`faults[0].verb[1]` is `list`, which `conflict` does not meet"),
+        ("faults: [{kind: reset, applied: true, verb: get}]", "only a write can be done although it fails"),
+        ("faults: [{kind: reset, resource: gameserver}, {kind: reset, resource: gamesrvers}]",
+            "`faults[1].resource` is `gamesrvers`, no kind of the embedded cluster\ndid you mean `gameservers`?"),
+        ("faults: [{kind: down}]", "`faults[0].controller` is missing\none of: okg, kruise, gameserverset"),
+        ("faults: [{kind: down, controller: kublet}]", "did you mean `kubelet`?"),
+        ("faults: [{kind: reset, probability: 1.5}]", "a number from 0 to 1"),
+        ("faults: [{kind: reset, nth: [1, 0]}]", "`faults[0].nth[1]` is `0`, not a whole number from 1"),
+        ("faults: [{kind: reset, times: [1]}]", "`faults[0].times` is a list"),
+        ("faults: [{kind: reset, from: 5m, until: 1m}]", "`faults[0].until` is not after `from`"),
         ("params: 3", "`params` is not a mapping"),
     ] {
         let found = fault(&scenario_with(line));
         assert!(found.contains(told), "{line}: {found}");
     }
+}
+
+#[test]
+fn the_line_of_a_fault_is_shown() {
+    let text = "apiVersion: v1\nkind: Namespace\nmetadata: {name: n}\n---\napiVersion: okgscript.io/v1\nkind: Scenario\n\
+        # so many players\nfaults:\n- kind: slow\n  delay: 1s\n- {kind: down, controller: [hpa, kublet]}\n";
+    let told = Scenario::parse("s.yaml", text).unwrap_err().draw(false);
+    let expected = [
+        "error[parameter]: `s.yaml`, document 2: `faults[1].controller[1]` is `kublet`",
+        "  --> s.yaml:11:34",
+        "   |",
+        "11 | - {kind: down, controller: [hpa, kublet]}",
+        "   |                                  ^^^^^^",
+        "  help: did you mean `kubelet`?",
+    ];
+    assert!(told.starts_with(&expected.join("\n")), "{told}");
+    let told = Scenario::parse("s.yaml", "apiVersion: okgscript.io/v1\nkind: Scenario\nworld:\n  podStrat: 5s\n");
+    let told = told.unwrap_err().draw(false);
+    assert!(told.contains("--> s.yaml:4:3\n"), "{told}");
+    let told = Scenario::parse("s.yaml", "apiVersion: okgscript.io/v1\nkind: Scenario\nplayers:\n- perMinute: 3\n");
+    assert!(told.unwrap_err().draw(false).contains("--> s.yaml:4:3\n"));
 }
 
 #[test]
@@ -82,8 +122,10 @@ fn objects_without_kind_or_name_and_second_descriptions_are_faults() {
 #[test]
 fn the_example_of_the_reference_is_a_scenario() {
     let example: Vec<&str> = REFERENCE.lines().filter_map(|line| line.strip_prefix("  ")).collect();
+    let example: Vec<&str> = example.into_iter().take_while(|line| !line.starts_with("forbidden")).collect();
     let scenario = Scenario::parse("example.yaml", &example.join("\n")).unwrap();
     assert_eq!((scenario.rooms.len(), scenario.players.len(), scenario.disturbances.len()), (2, 1, 2));
+    assert_eq!(scenario.faults.len(), 5);
     assert_eq!(
         (scenario.name.as_str(), scenario.nodes.len(), scenario.params["gss"].as_str()),
         ("evening", 3, Some("arena"))

@@ -16,6 +16,7 @@ use tokio::task::AbortHandle;
 
 use self::hpa::{Behavior, Memory};
 use super::api::Api;
+use super::faults::{Asked, Faults};
 use super::object::{self, Actor, Object, Patch};
 use super::scaler;
 use super::world::World;
@@ -28,6 +29,10 @@ pub(super) use self::keda::define;
 const GSS: &str = "gameserversets.game.kruise.io";
 const SCALED: &str = "scaledobjects.keda.sh";
 const HPA: &str = "horizontalpodautoscalers.autoscaling";
+/// Who writes replicas.
+const MANAGER: &str = "horizontal-pod-autoscaler";
+/// Whom it asks.
+const SCALER: &str = "okg-external-scaler";
 /// Difference between wish and state that an HPA forgets.
 const TOLERANCE: f64 = 0.1;
 /// How long an answer and a write are under way.
@@ -63,10 +68,11 @@ pub fn start(api: &Api, clock: Clock, world: &World, settings: Settings) -> Auto
     let speed = if settings.speed > 0.0 { settings.speed } else { 1.0 };
     let poll = settings.poll.div_f64(speed).max(Duration::from_millis(10));
     let phase = poll.mul_f64(world.rng("autoscaler").f64());
-    let mut run = Loop { api: api.clone(), clock, speed, memories: BTreeMap::new() };
+    let mut run = Loop { api: api.clone(), clock, speed, faults: world.faults.clone(), memories: BTreeMap::new() };
     let task = async move {
         tokio::time::sleep(phase).await;
         loop {
+            run.faults.wait_up(MANAGER).await;
             run.look().await;
             tokio::time::sleep(poll).await;
         }
@@ -78,6 +84,7 @@ struct Loop {
     api: Api,
     clock: Clock,
     speed: f64,
+    faults: Faults,
     /// What each HPA wished lately, by the ScaledObject's uid.
     memories: BTreeMap<String, Memory>,
 }
@@ -121,6 +128,9 @@ impl Loop {
                 self.write(namespace, &target.name, replicas).await;
             }
             return Look { active: None, paused: true, fault: None };
+        }
+        if self.faults.down(SCALER) {
+            return fault("rpc error: code = Unavailable desc = connection error: connection refused".to_owned());
         }
         let answers = scaler::metric(&self.api, namespace, &target.name, &target.metadata).and_then(|metric| {
             scaler::active(&self.api, namespace, &target.name, &target.metadata).map(|active| (metric, active))
@@ -171,9 +181,10 @@ impl Loop {
     /// Writes replicas as an HPA does: the number decided on, whatever stands there by now.
     async fn write(&self, namespace: &str, name: &str, replicas: i32) {
         tokio::time::sleep(TRANSIT).await;
-        let actor = Actor::controller("horizontal-pod-autoscaler");
         let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
-        if let Err(status) = self.api.patch(&actor, GSS, "", namespace, name, &patch) {
+        let write = || self.api.patch(&Actor::controller(MANAGER), GSS, "", namespace, name, &patch);
+        let asked = Asked::inside(MANAGER, "patch", GSS, (namespace, name));
+        if let Err(status) = self.faults.meet(&asked, write).await {
             tracing::debug!("replicas of {namespace}/{name}: {}", status.message);
         }
     }

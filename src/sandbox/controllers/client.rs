@@ -10,13 +10,17 @@ use serde_json::Value;
 use super::recorder::Recorder;
 use crate::clock::Clock;
 use crate::sandbox::api::Api;
-use crate::sandbox::object::{Actor, DeleteOptions, Object, Patch};
+use crate::sandbox::faults::{Asked, Faults};
+use crate::sandbox::object::{self, Actor, DeleteOptions, Object, Patch};
 use crate::sandbox::status::Status;
 
 /// How long a write is under way.
 const TRANSIT: Duration = Duration::from_millis(1);
 /// How much longer a write is under way that webhooks judge: a workload, a new pod.
 const JUDGED: Duration = Duration::from_millis(4);
+
+/// How often a change is tried again on what somebody else wrote meanwhile.
+const TRIES: u32 = 5;
 
 const WORKLOADS: &str = "statefulsets.apps.kruise.io";
 
@@ -35,6 +39,7 @@ pub struct Client {
     clock: Clock,
     actor: Actor,
     rate: Rate,
+    faults: Faults,
     buckets: Mutex<BTreeMap<String, Bucket>>,
     recorder: Recorder,
 }
@@ -47,10 +52,10 @@ struct Bucket {
 
 impl Client {
     /// A client for the controller process `manager`, which signs its events as `component`.
-    pub fn new(api: &Api, clock: Clock, manager: &str, rate: Rate) -> Client {
+    pub fn new(api: &Api, clock: Clock, manager: &str, rate: Rate, faults: &Faults) -> Client {
         let actor = Actor::controller(manager);
         let recorder = Recorder::new(api, clock, actor.clone());
-        Client { api: api.clone(), clock, actor, rate, buckets: Mutex::new(BTreeMap::new()), recorder }
+        Client { api: api.clone(), clock, actor, rate, faults: faults.clone(), buckets: Mutex::default(), recorder }
     }
 
     /// Waits for the request's turn.
@@ -68,13 +73,19 @@ impl Client {
         tokio::time::sleep(wait + TRANSIT).await;
     }
 
+    fn asked<'a>(&'a self, verb: &'a str, resource: &'a str, at: (&'a str, &'a str)) -> Asked<'a> {
+        Asked::inside(&self.actor.manager, verb, resource, at)
+    }
+
     /// Creates an object.
     pub async fn create(&self, resource: &str, body: Value) -> Result<Object, Status> {
         self.turn(resource).await;
         if [WORKLOADS, "pods"].contains(&resource) {
             tokio::time::sleep(JUDGED).await;
         }
-        self.api.create(&self.actor, resource, body)
+        let (namespace, name) = (object::namespace(&body).to_owned(), object::name(&body).to_owned());
+        let asked = self.asked("create", resource, (&namespace, &name));
+        self.faults.meet(&asked, || self.api.create(&self.actor, resource, body)).await
     }
 
     /// Replaces an object or a subresource of it.
@@ -83,19 +94,23 @@ impl Client {
         if resource == WORKLOADS && subresource.is_empty() {
             tokio::time::sleep(JUDGED).await;
         }
-        self.api.replace(&self.actor, resource, subresource, body)
+        let (namespace, name) = (object::namespace(&body).to_owned(), object::name(&body).to_owned());
+        let asked = self.asked("update", resource, (&namespace, &name)).of(subresource);
+        self.faults.meet(&asked, || self.api.replace(&self.actor, resource, subresource, body)).await
     }
 
     /// Sends a merge patch.
     pub async fn merge(&self, resource: &str, at: (&str, &str), body: Value) -> Result<Object, Status> {
         self.turn(resource).await;
-        self.api.patch(&self.actor, resource, "", at.0, at.1, &Patch::Merge(body))
+        let patch = || self.api.patch(&self.actor, resource, "", at.0, at.1, &Patch::Merge(body));
+        self.faults.meet(&self.asked("patch", resource, at), patch).await
     }
 
     /// Sends a merge patch of the status.
     pub async fn merge_status(&self, resource: &str, at: (&str, &str), body: Value) -> Result<Object, Status> {
         self.turn(resource).await;
-        self.api.patch(&self.actor, resource, "status", at.0, at.1, &Patch::Merge(body))
+        let patch = || self.api.patch(&self.actor, resource, "status", at.0, at.1, &Patch::Merge(body));
+        self.faults.meet(&self.asked("patch", resource, at).of("status"), patch).await
     }
 
     /// Reads an object, changes it and writes it back, again if somebody else wrote meanwhile. A change that
@@ -108,14 +123,20 @@ impl Client {
         change: impl Fn(&mut Value) -> bool + Send,
     ) -> Result<Object, Status> {
         self.turn(resource).await;
+        let asked = self.asked("update", resource, at).of(subresource);
+        let mut tries = 0;
         loop {
-            let found = self.api.get(resource, at.0, at.1).ok_or_else(|| Status::not_found(resource, at.1))?;
-            let mut next = (*found).clone();
-            if !change(&mut next) {
-                return Ok(found);
-            }
-            match self.api.replace(&self.actor, resource, subresource, next) {
-                Err(status) if status.reason == "Conflict" => {}
+            tries += 1;
+            let attempt = || {
+                let found = self.api.get(resource, at.0, at.1).ok_or_else(|| Status::not_found(resource, at.1))?;
+                let mut next = (*found).clone();
+                if !change(&mut next) {
+                    return Ok(found);
+                }
+                self.api.replace(&self.actor, resource, subresource, next)
+            };
+            match self.faults.meet(&asked, attempt).await {
+                Err(status) if status.reason == "Conflict" && tries < TRIES => {}
                 other => return other,
             }
         }
@@ -124,7 +145,8 @@ impl Client {
     /// Deletes an object.
     pub async fn delete(&self, resource: &str, at: (&str, &str), options: &DeleteOptions) -> Result<(), Status> {
         self.turn(resource).await;
-        self.api.delete(&self.actor, resource, at.0, at.1, options).map(|_| ())
+        let delete = || self.api.delete(&self.actor, resource, at.0, at.1, options).map(|_| ());
+        self.faults.meet(&self.asked("delete", resource, at), delete).await
     }
 
     /// Emits an event about an object.

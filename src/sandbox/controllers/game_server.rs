@@ -43,7 +43,8 @@ impl Controller for GameServers {
         match &*change.resource {
             GS => {
                 let key = Key::new(object::namespace(object), object::name(object));
-                queue.add_after(key, NOTICE + self.0.world.label_lag);
+                let lag = self.0.world.label_lag + self.0.world.faults.label_lag(&key.namespace, &key.name);
+                queue.add_after(key, NOTICE + lag);
             }
             "pods" if object::label(object, names::OWNER_GSS).is_some() => {
                 let key = Key::new(object::namespace(object), object::name(object));

@@ -46,6 +46,7 @@ use self::cache::Cache;
 use self::client::Client;
 use self::queue::{Key, Queue};
 use super::api::Api;
+use super::faults::Faults;
 use super::object::Change;
 use super::status::Status;
 use super::world::World;
@@ -108,13 +109,14 @@ impl Controllers {
     /// Starts all controllers. Call inside a runtime.
     pub(super) fn start(api: &Api, clock: Clock, world: World) -> Controllers {
         let unlimited = Rate { qps: 10_000.0, burst: 10_000.0 };
+        let client = |manager: &str, rate| Client::new(api, clock, manager, rate, &world.faults);
         let hub = Arc::new(Hub {
             api: api.clone(),
             clock,
             cache: Cache::default(),
-            okg: Client::new(api, clock, "okg-manager", world.okg_rate),
-            kruise: Client::new(api, clock, "kruise-manager", unlimited),
-            kubernetes: Client::new(api, clock, "kube-controller-manager", unlimited),
+            okg: client("okg-manager", world.okg_rate),
+            kruise: client("kruise-manager", unlimited),
+            kubernetes: client("kube-controller-manager", unlimited),
             world,
         });
         let mut started = Controllers { tasks: Vec::new(), okg: watch::channel(true).0 };
@@ -149,7 +151,7 @@ impl Controllers {
         let (controller, queue) = (Arc::new(controller), Queue::new());
         for index in 0..C::WORKERS {
             let rng = hub.world.rng(&format!("{}-{index}", C::NAME));
-            let worker = work(controller.clone(), queue.clone(), running.clone(), rng);
+            let worker = work(controller.clone(), queue.clone(), running.clone(), hub.world.faults.clone(), rng);
             self.tasks.push(tokio::spawn(worker).abort_handle());
         }
         routes.push(Box::new(move |change| controller.wake(change, &queue)));
@@ -184,6 +186,7 @@ async fn work<C: Controller>(
     controller: Arc<C>,
     queue: Queue<Key>,
     mut running: watch::Receiver<bool>,
+    faults: Faults,
     mut rng: fastrand::Rng,
 ) {
     loop {
@@ -192,6 +195,7 @@ async fn work<C: Controller>(
         if running.wait_for(|running| *running).await.is_err() {
             return;
         }
+        faults.wait_up(C::NAME).await;
         let outcome = AssertUnwindSafe(controller.reconcile(&key)).catch_unwind().await;
         match outcome {
             Ok(Ok(None)) => queue.forget(&key),

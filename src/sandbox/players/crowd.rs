@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{End, GS, Span, Stage, finish, pause};
 use crate::okg::{names, network, ops_state};
-use crate::sandbox::object::{self, Actor, Object, Patch};
+use crate::sandbox::object::{self, Object, Patch};
 
 /// How a matchmaker takes a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +105,7 @@ async fn arrive(stage: Stage, crowd: Arc<Crowd>, chosen: Chosen, arrival: Arriva
     loop {
         if let Some(id) = find_room(&stage, &crowd, &chosen, choice).await {
             stage.sleep(arrival.length).await;
-            finish(&stage, id, arrival.end, &crowd.after);
+            finish(&stage, id, arrival.end, &crowd.after).await;
             return;
         }
         let waited = stage.clock.now().duration_since(begun).unsigned_abs().mul_f64(stage.speed);
@@ -120,11 +120,16 @@ async fn arrive(stage: Stage, crowd: Arc<Crowd>, chosen: Chosen, arrival: Arriva
 
 /// Sends a match to a room; returns its number in the ledger, or nothing if there was no room to have.
 async fn find_room(stage: &Stage, crowd: &Crowd, chosen: &Chosen, choice: u64) -> Option<u64> {
+    let rooms = match stage.rooms("matchmaker", &crowd.namespace).await {
+        Ok(rooms) => rooms,
+        Err(status) => {
+            tracing::debug!("matchmaker of {}: {}", crowd.gss, status.message);
+            return None;
+        }
+    };
     let room = {
         let mut chosen = chosen.lock().unwrap_or_else(PoisonError::into_inner);
-        let free: Vec<Object> = stage
-            .api
-            .list(GS, Some(&crowd.namespace))
+        let free: Vec<Object> = rooms
             .into_iter()
             .filter(|room| object::label(room, names::OWNER_GSS) == Some(&crowd.gss) && matchable(room))
             .filter(|room| !chosen.contains(object::meta(room, "uid")))
@@ -144,8 +149,7 @@ async fn find_room(stage: &Stage, crowd: &Crowd, chosen: &Chosen, choice: u64) -
         ])),
     };
     let name = object::name(&room);
-    let actor = Actor::controller("matchmaker");
-    if let Err(status) = stage.api.patch(&actor, GS, "", &crowd.namespace, name, &patch) {
+    if let Err(status) = stage.patch("matchmaker", (GS, ""), (&crowd.namespace, name), &patch).await {
         tracing::debug!("matchmaker of {}: {name}: {}", crowd.gss, status.message);
         return None;
     }

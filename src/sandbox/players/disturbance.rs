@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{GS, Stage, pause};
 use crate::okg::{names, ops_state};
-use crate::sandbox::object::{self, Actor, Object, Patch};
+use crate::sandbox::object::{self, Object, Patch};
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,23 +44,20 @@ pub async fn disturb(stage: Stage, disturbance: Disturbance, mut rng: fastrand::
                     ![ops_state::NONE, ops_state::ALLOCATED]
                         .contains(&room["spec"]["opsState"].as_str().unwrap_or_default())
                 };
-                pick(&stage, &disturbance, GS, choice, marked).map(|room| {
-                    let patch = Patch::Merge(json!({"spec": {"opsState": ops_state::NONE}}));
-                    let actor = Actor::controller("service-quality");
-                    stage.api.patch(&actor, GS, "", object::namespace(&room), object::name(&room), &patch)
-                })
+                let Some(room) = pick(&stage, &disturbance, GS, choice, marked) else { continue };
+                let patch = Patch::Merge(json!({"spec": {"opsState": ops_state::NONE}}));
+                let at = (object::namespace(&room), object::name(&room));
+                stage.patch("service-quality", (GS, ""), at, &patch).await
             }
             Trouble::Crash => {
                 let runs = |pod: &Value| pod["status"]["phase"] == "Running" && !object::terminating(pod);
-                pick(&stage, &disturbance, "pods", choice, runs).map(|pod| {
-                    let status = json!({"status": {"phase": "Failed", "reason": "Error"}});
-                    let actor = Actor::controller("kubelet");
-                    let (namespace, name) = (object::namespace(&pod), object::name(&pod));
-                    stage.api.patch(&actor, "pods", "status", namespace, name, &Patch::Merge(status))
-                })
+                let Some(pod) = pick(&stage, &disturbance, "pods", choice, runs) else { continue };
+                let patch = Patch::Merge(json!({"status": {"phase": "Failed", "reason": "Error"}}));
+                let at = (object::namespace(&pod), object::name(&pod));
+                stage.patch("kubelet", ("pods", "status"), at, &patch).await
             }
         };
-        if let Some(Err(status)) = outcome {
+        if let Err(status) = outcome {
             tracing::debug!("disturbance of {}: {}", disturbance.gss, status.message);
         }
     }

@@ -13,8 +13,10 @@ use serde_json::json;
 use tokio::task::AbortHandle;
 
 use super::api::Api;
-use super::object::{self, Actor, Patch};
+use super::faults::{Asked, Faults};
+use super::object::{self, Actor, Object, Patch};
 use super::scenario::Scenario;
+use super::status::Status;
 use super::world::World;
 use crate::clock::Clock;
 use crate::okg::ops_state;
@@ -74,9 +76,39 @@ struct Stage {
     clock: Clock,
     ledger: Ledger,
     speed: f64,
+    faults: Faults,
 }
 
+/// How often a game server tries to say that its match is over.
+const TRIES: u32 = 6;
+/// How long it waits after the first failure; twice as long after each further one.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+
 impl Stage {
+    /// Patches an object as one of the actors; it meets the faults that name it.
+    async fn patch(
+        &self,
+        actor: &str,
+        (resource, subresource): (&str, &str),
+        at: (&str, &str),
+        patch: &Patch,
+    ) -> Result<Object, Status> {
+        let asked = Asked::inside(actor, "patch", resource, at).of(subresource);
+        let act = || self.api.patch(&Actor::controller(actor), resource, subresource, at.0, at.1, patch);
+        self.faults.meet(&asked, act).await
+    }
+
+    /// Lists the rooms of a namespace as one of the actors; a list may be old on request.
+    async fn rooms(&self, actor: &str, namespace: &str) -> Result<Vec<Object>, Status> {
+        let asked = Asked::inside(actor, "list", GS, (namespace, ""));
+        self.faults.read(&asked, |age| {
+            let version = self.api.version_of(age);
+            let old = self.api.read(|store| store.list_at(GS, Some(namespace), version.max(store.oldest())));
+            Ok(old.unwrap_or_default())
+        }).await
+    }
+
+
     async fn sleep(&self, time: Duration) {
         tokio::time::sleep(time.div_f64(self.speed)).await;
     }
@@ -87,7 +119,7 @@ impl Players {
     pub(super) fn start(api: &Api, clock: Clock, world: &World, scenario: &Scenario, speed: f64) -> Players {
         let speed = if speed > 0.0 { speed } else { 1.0 };
         let mut players = Players::default();
-        let stage = Stage { api: api.clone(), clock, ledger: players.ledger.clone(), speed };
+        let stage = Stage { api: api.clone(), clock, ledger: players.ledger.clone(), speed, faults: world.faults.clone() };
         let mut add = |task: tokio::task::JoinHandle<()>| players.tasks.push(task.abort_handle());
         add(tokio::spawn(ledger::watch(stage.api.clone(), clock, stage.ledger.clone(), api.version())));
         for room in &scenario.rooms {
@@ -97,7 +129,7 @@ impl Players {
             let stage = stage.clone();
             let game = async move {
                 stage.sleep(left).await;
-                finish(&stage, id, End::Over, ops_state::NONE);
+                finish(&stage, id, End::Over, ops_state::NONE).await;
             };
             add(tokio::spawn(game));
         }
@@ -119,19 +151,23 @@ impl Players {
 }
 
 /// Ends a match and says of its room that it is idle, unless somebody else has given it another opsState or pod.
-fn finish(stage: &Stage, id: u64, end: End, after: &str) {
+async fn finish(stage: &Stage, id: u64, end: End, after: &str) {
     let Some(game) = stage.ledger.end(id, stage.clock.now(), end) else { return };
-    let same =
-        stage.api.get("pods", &game.namespace, &game.room).is_some_and(|pod| object::meta(&pod, "uid") == game.pod);
-    if !same {
-        return;
-    }
     let patch = Patch::Json(json!([
         {"op": "test", "path": "/spec/opsState", "value": ops_state::ALLOCATED},
         {"op": "replace", "path": "/spec/opsState", "value": after},
     ]));
-    let actor = Actor::controller("game-server");
-    if let Err(status) = stage.api.patch(&actor, GS, "", &game.namespace, &game.room, &patch) {
-        tracing::debug!("the match in {}/{} ended unheard: {}", game.namespace, game.room, status.message);
+    for attempt in 0..TRIES {
+        let pod = stage.api.get("pods", &game.namespace, &game.room);
+        if pod.is_none_or(|pod| object::meta(&pod, "uid") != game.pod) {
+            return;
+        }
+        match stage.patch("game-server", (GS, ""), (&game.namespace, &game.room), &patch).await {
+            Err(status) if status.code == 429 || status.code >= 500 => {
+                tracing::debug!("the match in {}/{} ended unheard: {}", game.namespace, game.room, status.message);
+                stage.sleep(FIRST_RETRY * 2u32.pow(attempt)).await;
+            }
+            _ => return,
+        }
     }
 }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::diagnostic::{Diagnostic, Kind, closest};
 use crate::sandbox::players::Span;
+use crate::sandbox::scenario::places;
 
 /// A document of a file.
 #[derive(Clone, Copy, Debug)]
@@ -16,12 +17,23 @@ pub struct Document<'a> {
     pub file: &'a str,
     /// The document's number, from 1.
     pub number: usize,
+    /// Its text, with as many empty lines in front as the file has lines before it.
+    pub text: &'a str,
 }
 
 impl Document<'_> {
     /// Returns an error about a place in the document.
     pub fn fault(&self, kind: Kind, what: &str) -> Diagnostic {
         Diagnostic::new(kind, format!("`{}`, document {}: {what}", self.file, self.number))
+    }
+
+    /// The same about one field, whose line is shown.
+    pub fn fault_at(&self, path: &str, kind: Kind, what: &str) -> Diagnostic {
+        let fault = self.fault(kind, what);
+        match places::find(self.file, self.text, path) {
+            Some(place) => fault.at(place),
+            None => fault,
+        }
     }
 }
 
@@ -43,8 +55,8 @@ impl<'a> Fields<'a> {
         let Some(map) = value.as_object() else { return Err(wrong(&document, path, value, "a mapping")) };
         let fields = Fields { document, path: path.to_owned(), map };
         if let Some(stranger) = map.keys().find(|key| !known.contains(&key.as_str())) {
-            let what = format!("there is no field `{}`", fields.at(stranger));
-            let mut fault = document.fault(Kind::UnknownKey, &what);
+            let at = fields.at(stranger);
+            let mut fault = document.fault_at(&at, Kind::UnknownKey, &format!("there is no field `{at}`"));
             if let Some(near) = closest(stranger, known.iter().copied()) {
                 fault = fault.help(format!("did you mean `{near}`?"));
             }
@@ -65,7 +77,8 @@ impl<'a> Fields<'a> {
 
     /// Returns an error about a field.
     pub fn fault(&self, key: &str, why: &str) -> Diagnostic {
-        self.document.fault(Kind::Parameter, &format!("`{}` {why}", self.at(key)))
+        let at = self.at(key);
+        self.document.fault_at(&at, Kind::Parameter, &format!("`{at}` {why}"))
     }
 
     /// Returns a value; null counts as absent.
@@ -107,14 +120,43 @@ impl<'a> Fields<'a> {
     /// Returns a text out of a few.
     pub fn one_of(&self, key: &str, allowed: &[&str]) -> Result<Option<&'a str>, Diagnostic> {
         let Some(text) = self.text(key)? else { return Ok(None) };
-        if allowed.contains(&text) {
-            return Ok(Some(text));
+        self.check(key, text, allowed).map(|()| Some(text))
+    }
+
+    /// Refuses a word that is not one of a few.
+    pub fn check(&self, key: &str, word: &str, allowed: &[&str]) -> Result<(), Diagnostic> {
+        if allowed.contains(&word) {
+            return Ok(());
         }
-        let mut fault = self.fault(key, &format!("is `{text}`"));
-        if let Some(near) = closest(text, allowed.iter().copied()) {
+        let mut fault = self.fault(key, &format!("is `{word}`"));
+        if let Some(near) = closest(word, allowed.iter().copied()) {
             fault = fault.help(format!("did you mean `{near}`?"));
         }
         Err(fault.help(format!("allowed here: {}", allowed.join(", "))))
+    }
+
+    /// Returns one text or the texts of a list, each with its field.
+    pub fn words(&self, key: &str) -> Result<Vec<(String, String)>, Diagnostic> {
+        match self.get(key) {
+            Some(Value::Array(_)) => {
+                let paths = self.list(key)?.into_iter().map(|(path, _)| path[self.at(key).len()..].to_owned());
+                Ok(paths.map(|index| format!("{key}{index}")).zip(self.texts(key)?).collect())
+            }
+            _ => Ok(self.text(key)?.map(|text| (key.to_owned(), text.to_owned())).into_iter().collect()),
+        }
+    }
+
+    /// Returns one whole number from 1, or those of a list.
+    pub fn counts(&self, key: &str) -> Result<Vec<u64>, Diagnostic> {
+        let one = |path: &str, value: &Value| {
+            let count = value.as_u64().filter(|count| *count > 0);
+            count.ok_or_else(|| wrong(&self.document, path, value, "a whole number from 1"))
+        };
+        match self.get(key) {
+            None => Ok(Vec::new()),
+            Some(Value::Array(_)) => self.list(key)?.into_iter().map(|(path, value)| one(&path, value)).collect(),
+            Some(value) => Ok(vec![one(&self.at(key), value)?]),
+        }
     }
 
     /// Returns a truth value.
@@ -163,8 +205,8 @@ fn wrong(document: &Document<'_>, path: &str, value: &Value, wanted: &str) -> Di
         Value::Array(_) => "a list".to_owned(),
         Value::Object(_) => "a mapping".to_owned(),
     };
-    let path = if path.is_empty() { "the document" } else { path };
-    document.fault(Kind::Parameter, &format!("`{path}` is {found}, not {wanted}"))
+    let what = if path.is_empty() { "the document" } else { path };
+    document.fault_at(path, Kind::Parameter, &format!("`{what}` is {found}, not {wanted}"))
 }
 
 /// Reads a duration with its unit.
@@ -174,10 +216,12 @@ fn duration(document: &Document<'_>, path: &str, value: &Value) -> Result<Durati
         Value::String(text) => text.clone(),
         Value::Number(number) => {
             let what = format!("`{path}` is {number}: its unit is missing");
-            return Err(document.fault(Kind::Parameter, &what).help(format!("write {number}s for seconds")));
+            return Err(document.fault_at(path, Kind::Parameter, &what).help(format!("write {number}s for seconds")));
         }
         _ => return Err(wrong(document, path, value, "a duration").help(HELP)),
     };
     let parsed = text.parse::<SignedDuration>().ok().and_then(|signed| Duration::try_from(signed).ok());
-    parsed.ok_or_else(|| document.fault(Kind::Parameter, &format!("`{path}` is `{text}`, not a duration")).help(HELP))
+    parsed.ok_or_else(|| {
+        document.fault_at(path, Kind::Parameter, &format!("`{path}` is `{text}`, not a duration")).help(HELP)
+    })
 }

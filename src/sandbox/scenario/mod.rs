@@ -1,7 +1,9 @@
 //! Scenarios: what a simulated cluster starts with, and what goes on in it.
 
 mod built_in;
+mod faults;
 mod fields;
+mod places;
 mod read;
 
 use std::collections::BTreeMap;
@@ -10,6 +12,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::faults::Fault;
 use super::players::{Crowd, Disturbance};
 use super::world::World;
 use super::{Options, autoscaler};
@@ -45,6 +48,8 @@ pub struct Scenario {
     pub players: Vec<Crowd>,
     /// What goes wrong now and then.
     pub disturbances: Vec<Disturbance>,
+    /// What goes wrong on request.
+    pub faults: Vec<Fault>,
     /// How KEDA's loop goes.
     pub autoscaler: autoscaler::Settings,
 }
@@ -80,6 +85,7 @@ impl Default for Scenario {
             rooms: Vec::new(),
             players: Vec::new(),
             disturbances: Vec::new(),
+            faults: Vec::new(),
             autoscaler: autoscaler::Settings::default(),
         }
     }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::fields::{Document, Fields};
-use super::{Room, Scenario};
+use super::{Room, Scenario, faults};
 use crate::diagnostic::{Diagnostic, Kind, closest};
 use crate::sandbox::object;
 use crate::sandbox::players::{Crowd, Disturbance, Matchmaker, Span, Trouble};
@@ -26,6 +26,7 @@ const SCENARIO: &[&str] = &[
     "rooms",
     "players",
     "disturbances",
+    "faults",
     "autoscaler",
 ];
 const WORLD: &[&str] = &[
@@ -62,9 +63,9 @@ pub fn read(file: &str, text: &str) -> Result<Scenario, Diagnostic> {
     let mut scenario = Scenario { name: name.to_owned(), world: World::shipped(0), ..Scenario::default() };
     let mut described = None;
     for (index, (line, text)) in documents(text).into_iter().enumerate() {
-        let document = Document { file, number: index + 1 };
         // Empty lines in front keep the line numbers of the file.
         let padded = format!("{}{text}", "\n".repeat(line));
+        let document = Document { file, number: index + 1, text: &padded };
         // As Kubernetes reads it, `n` is a name and no truth value.
         let options = serde_saphyr::options! { strict_booleans: true };
         let value: Value = serde_saphyr::from_str_with_options(&padded, options)
@@ -173,6 +174,7 @@ fn describe(document: Document<'_>, value: &Value, scenario: &mut Scenario) -> R
     for (path, value) in fields.list("disturbances")? {
         scenario.disturbances.push(disturbance(&Fields::open(document, &path, value, DISTURBANCE)?)?);
     }
+    scenario.faults = faults::read(document, &fields)?;
     if let Some(inner) = fields.inner("autoscaler", &["poll"])? {
         let poll = inner.duration("poll")?;
         if poll.is_some_and(|poll| poll.is_zero()) {

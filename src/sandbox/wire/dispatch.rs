@@ -100,6 +100,38 @@ fn verb(request: &Request, parts: &Parts) -> &'static str {
     }
 }
 
+/// Returns what a request asks for, in the authorizer's words.
+fn attributes(request: &Request, found: &Parts) -> Attributes {
+    let mut attributes = Attributes {
+        verb: verb(request, found).into(),
+        group: found.group.clone(),
+        resource: found.plural.clone(),
+        subresource: found.subresource.clone(),
+        namespace: found.namespace.clone(),
+        name: found.name.clone(),
+        path: String::new(),
+    };
+    if found.plural == "namespaces" && found.group.is_empty() {
+        attributes.namespace.clone_from(&found.name);
+    }
+    if ["list", "watch", "deletecollection"].contains(&attributes.verb.as_str())
+        && let Some(name) = crate::sandbox::selector::Fields::parse(request.option("fieldSelector").unwrap_or(""))
+            .ok()
+            .and_then(|fields| fields.name().map(str::to_owned))
+    {
+        attributes.name = name;
+    }
+    attributes
+}
+
+/// Returns what a request asks for; only the method if its path is not that of a resource.
+pub fn asked(request: &Request) -> Attributes {
+    let parts: Vec<String> = request.path.trim_matches('/').split('/').map(|part| decoded(part, false)).collect();
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    let other = || Attributes { verb: request.method.as_str().to_lowercase(), ..Attributes::default() };
+    parse(&parts).map_or_else(other, |found| attributes(request, &found))
+}
+
 /// Answers a request.
 pub async fn answer(api: &Api, request: Request, fault: Option<WatchFault>) -> Result<Response, Status> {
     let whole = request.path.clone();
@@ -122,25 +154,7 @@ pub async fn answer(api: &Api, request: Request, fault: Option<WatchFault>) -> R
             None => Ok(answer::page_not_found()),
         };
     };
-    let mut attributes = Attributes {
-        verb: verb(&request, &found).into(),
-        group: found.group.clone(),
-        resource: found.plural.clone(),
-        subresource: found.subresource.clone(),
-        namespace: found.namespace.clone(),
-        name: found.name.clone(),
-        path: String::new(),
-    };
-    if found.plural == "namespaces" && found.group.is_empty() {
-        attributes.namespace.clone_from(&found.name);
-    }
-    if ["list", "watch", "deletecollection"].contains(&attributes.verb.as_str())
-        && let Some(name) = crate::sandbox::selector::Fields::parse(request.option("fieldSelector").unwrap_or(""))
-            .ok()
-            .and_then(|fields| fields.name().map(str::to_owned))
-    {
-        attributes.name = name;
-    }
+    let attributes = attributes(&request, &found);
     authorize::check(api, &request.actor, &attributes)?;
     if let Some(response) = reviews::answer(api, &request, &found.group, &found.plural, &found.namespace) {
         return response;

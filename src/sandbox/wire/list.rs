@@ -161,8 +161,10 @@ pub async fn answer(api: &Api, request: &Request, target: &Target, form: &Accept
         None if exact => given,
         _ => None,
     };
+    // A list that is old on request is never older than its reader allows.
+    let stale = api.version_of(request.age).max(given.unwrap_or(0));
     let (state, version) = api.read(|store| {
-        let newest = || store.version().saturating_sub(request.behind).max(store.oldest());
+        let newest = || stale.min(store.version()).max(store.oldest());
         let version = wanted.unwrap_or_else(newest);
         (store.list_at(&target.kind.shelf, target.scope(), version), version)
     });

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::sandbox::api::Api;
 use crate::sandbox::authorize::{self, Attributes};
+use crate::sandbox::faults::Age;
 use crate::sandbox::object::Actor;
 use crate::sandbox::routes::HttpOptions;
 use crate::sandbox::status::Status;
@@ -22,6 +23,8 @@ pub struct Request {
     pub method: Method,
     /// The path, not decoded.
     pub path: String,
+    /// The path with its query, not decoded.
+    pub whole: String,
     /// The query's pairs, decoded, in order.
     pub query: Vec<(String, String)>,
     /// The headers.
@@ -32,8 +35,8 @@ pub struct Request {
     pub actor: Actor,
     /// A body that was too large, told only to those who may write.
     pub too_large: bool,
-    /// By how many writes a list is to lag, on request.
-    pub behind: u64,
+    /// How old the state is that a list shows, on request.
+    pub age: Age,
 }
 
 impl Request {
@@ -48,7 +51,9 @@ impl Request {
         };
         let query = pairs(parts.uri.query().unwrap_or(""));
         let path = parts.uri.path().to_owned();
-        Ok(Request { method: parts.method, path, query, headers: parts.headers, body, actor, too_large, behind: 0 })
+        let whole = parts.uri.path_and_query().map_or("", |part| part.as_str()).to_owned();
+        let (method, headers) = (parts.method, parts.headers);
+        Ok(Request { method, path, whole, query, headers, body, actor, too_large, age: Age::default() })
     }
 
     /// Refuses a body that was too large.
