@@ -12,10 +12,10 @@ use super::authorize;
 use super::builtin_crds;
 use super::crd;
 use super::delete;
+use super::faults::Age;
 use super::kinds::{self, Kind};
 use super::object::{Actor, Change, DeleteOptions, Object, Patch};
 use super::status::Status;
-use super::faults::Age;
 use super::store::{self, Store};
 use super::webhooks::Webhooks;
 use super::write;
@@ -200,6 +200,15 @@ impl Api {
         self.read(Store::version)
     }
 
+    /// Says that what was written so far lies before the first request.
+    pub(super) fn begin(&self) {
+        let now = self.0.clock.now();
+        let mut state = self.state();
+        state.times.clear();
+        let version = state.store.version();
+        state.wrote(now, version);
+    }
+
     /// Returns the newest version of so many writes and so long ago.
     pub(super) fn version_of(&self, age: Age) -> u64 {
         let state = self.state();
@@ -209,8 +218,9 @@ impl Api {
         }
         let then = self.0.clock.now() - age.time;
         let index = state.times.partition_point(|(time, _)| *time <= then);
-        let before = index.checked_sub(1).and_then(|index| state.times.get(index));
-        newest.min(before.map_or_else(|| state.store.oldest(), |(_, version)| *version))
+        // Before the first request there is nothing to see but the cluster as it started.
+        let then = state.times.get(index.saturating_sub(1));
+        newest.min(then.map_or(newest, |(_, version)| *version))
     }
 
     /// Returns the changes after a version, oldest first.

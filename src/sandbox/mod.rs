@@ -133,6 +133,7 @@ impl Sandbox {
         if !options.empty {
             sandbox.players = Players::start(api, clock, &world, &scenario, options.speed);
         }
+        api.begin();
         Ok(sandbox)
     }
 

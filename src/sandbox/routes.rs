@@ -12,9 +12,9 @@ use serde_json::Value;
 
 use super::api::Api;
 use super::faults::{Answer, Asked, Faults, Verdict};
-use super::{kinds, object};
 use super::wire::request::Request;
 use super::wire::{answer, dispatch};
+use super::{kinds, object};
 
 /// How the server meets its clients.
 #[derive(Clone, Debug, Default)]

@@ -66,10 +66,15 @@ fn values_of_the_wrong_kind_are_named() {
         ("faults: [{kind: slow, delay: 1s, retryAfter: 3s}]", "`faults[0].retryAfter` means nothing to `slow`"),
         ("faults: [{kind: down, controller: okg, nth: 1}]", "`faults[0].nth` means nothing to `down`"),
         ("faults: [{kind: timeout, verb: pach}]", "`faults[0].verb` is `pach`\ndid you mean `patch`?"),
-        ("faults: [{kind: conflict, verb: [patch, list]}]", "`faults[0].verb[1]` is `list`, which `conflict` does not meet"),
+        (
+            "faults: [{kind: conflict, verb: [patch, list]}]",
+            "`faults[0].verb[1]` is `list`, which `conflict` does not meet",
+        ),
         ("faults: [{kind: reset, applied: true, verb: get}]", "only a write can be done although it fails"),
-        ("faults: [{kind: reset, resource: gameserver}, {kind: reset, resource: gamesrvers}]",
-            "`faults[1].resource` is `gamesrvers`, no kind of the embedded cluster\ndid you mean `gameservers`?"),
+        (
+            "faults: [{kind: reset, resource: gameserver}, {kind: reset, resource: gamesrvers}]",
+            "`faults[1].resource` is `gamesrvers`, no kind of the embedded cluster\ndid you mean `gameservers`?",
+        ),
         ("faults: [{kind: down}]", "`faults[0].controller` is missing\none of: okg, kruise, gameserverset"),
         ("faults: [{kind: down, controller: kublet}]", "did you mean `kubelet`?"),
         ("faults: [{kind: reset, probability: 1.5}]", "a number from 0 to 1"),

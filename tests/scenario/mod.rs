@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::support::dedent;
 
 mod autoscaler;
+mod faults;
 mod files;
 mod minecraft;
 mod players;

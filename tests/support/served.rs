@@ -8,6 +8,21 @@ use std::process::{Child, Command, Stdio};
 /// A running binary that is ended when the test ends.
 pub struct Running(pub Child);
 
+impl Running {
+    /// Waits for its end; returns stdout and stderr.
+    pub fn output(mut self) -> (String, String) {
+        let mut err = self.0.stderr.take().unwrap();
+        let errors = std::thread::spawn(move || {
+            let mut text = String::new();
+            err.read_to_string(&mut text).unwrap();
+            text
+        });
+        let mut out = String::new();
+        self.0.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+        (out, errors.join().unwrap())
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.0.kill();
@@ -54,6 +69,17 @@ impl Served {
 
     /// Sends a request by hand and returns the status.
     pub fn send(&self, method: &str, path: &str, content: &str, body: &str) -> u16 {
+        let answer = self.exchange(method, path, content, body);
+        answer.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// Sends a request without a body and returns what comes back behind the head, until the connection ends.
+    pub fn body(&self, method: &str, path: &str) -> String {
+        let answer = self.exchange(method, path, "application/json", "");
+        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    }
+
+    fn exchange(&self, method: &str, path: &str, content: &str, body: &str) -> String {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         let length = body.len();
         let head = format!(
@@ -63,6 +89,6 @@ impl Served {
         stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
-        answer.split_whitespace().nth(1).unwrap().parse().unwrap()
+        answer
     }
 }

@@ -101,13 +101,14 @@ impl Stage {
     /// Lists the rooms of a namespace as one of the actors; a list may be old on request.
     async fn rooms(&self, actor: &str, namespace: &str) -> Result<Vec<Object>, Status> {
         let asked = Asked::inside(actor, "list", GS, (namespace, ""));
-        self.faults.read(&asked, |age| {
-            let version = self.api.version_of(age);
-            let old = self.api.read(|store| store.list_at(GS, Some(namespace), version.max(store.oldest())));
-            Ok(old.unwrap_or_default())
-        }).await
+        self.faults
+            .read(&asked, |age| {
+                let version = self.api.version_of(age);
+                let old = self.api.read(|store| store.list_at(GS, Some(namespace), version.max(store.oldest())));
+                Ok(old.unwrap_or_default())
+            })
+            .await
     }
-
 
     async fn sleep(&self, time: Duration) {
         tokio::time::sleep(time.div_f64(self.speed)).await;
@@ -119,7 +120,8 @@ impl Players {
     pub(super) fn start(api: &Api, clock: Clock, world: &World, scenario: &Scenario, speed: f64) -> Players {
         let speed = if speed > 0.0 { speed } else { 1.0 };
         let mut players = Players::default();
-        let stage = Stage { api: api.clone(), clock, ledger: players.ledger.clone(), speed, faults: world.faults.clone() };
+        let stage =
+            Stage { api: api.clone(), clock, ledger: players.ledger.clone(), speed, faults: world.faults.clone() };
         let mut add = |task: tokio::task::JoinHandle<()>| players.tasks.push(task.abort_handle());
         add(tokio::spawn(ledger::watch(stage.api.clone(), clock, stage.ledger.clone(), api.version())));
         for room in &scenario.rooms {

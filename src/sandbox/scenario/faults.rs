@@ -178,7 +178,8 @@ impl Known {
     /// Returns the plural of a word for a kind, as it stands in paths; `None` for an unknown one.
     fn plural(&self, word: &str) -> Option<String> {
         let exact = self.0.iter().find(|kind| &*kind.key == word || kind.plural == word);
-        let found = exact.or_else(|| self.0.iter().find(|kind| kind.singular == word || kind.short.iter().any(|s| s == word)));
+        let found =
+            exact.or_else(|| self.0.iter().find(|kind| kind.singular == word || kind.short.iter().any(|s| s == word)));
         found.map(|kind| if &*kind.key == word { word.to_owned() } else { kind.plural.clone() })
     }
 }
