@@ -8,6 +8,7 @@ pub mod binding;
 pub mod count;
 pub mod display;
 mod drain;
+mod exec;
 mod filter;
 mod flow;
 mod gs;
@@ -47,6 +48,7 @@ pub static ALL: LazyLock<Vec<Bindings>> = LazyLock::new(|| {
         release::bindings(),
         drain::bindings(),
         objects::bindings(),
+        exec::bindings(),
         wait::bindings(),
         flow::bindings(),
     ]

@@ -4,12 +4,12 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures::FutureExt as _;
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -28,6 +28,30 @@ pub(super) struct EntryId(pub(super) u64);
 /// Name of the one condition of the gate that does not hold for a request, on that request.
 #[derive(Clone, Debug)]
 pub(super) struct Despite(pub(super) String);
+
+/// On a request that changes the protocol: keeps its entry of the journal open until the stream has ended.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Held(Arc<Mutex<Option<Opened>>>);
+
+impl Held {
+    fn opened(&self) -> MutexGuard<'_, Option<Opened>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts what came over the stream.
+    pub(super) fn hear(&self, data: &[u8]) {
+        if let Some(opened) = &mut *self.opened() {
+            opened.journal.received(opened.id, data.len() as u64);
+        }
+    }
+
+    /// Notes that the stream came to its end; without this it was cut.
+    pub(super) fn ended(&self) {
+        if let Some(mut opened) = self.opened().take() {
+            opened.settle(Outcome::Answered);
+        }
+    }
+}
 
 /// Makes [`Door`]s.
 #[derive(Clone, Debug)]
@@ -111,6 +135,7 @@ where
             Ok(opened) => opened,
             Err(refusal) => return Box::pin(async move { Err(refusal) }),
         };
+        let held = request.extensions().get::<Held>().cloned();
         let answer = self.inner.call(request);
         Box::pin(async move {
             match answer.await {
@@ -118,6 +143,14 @@ where
                     opened.answered = true;
                     opened.journal.answered(opened.id, answer.status().as_u16());
                     let id = EntryId(opened.id);
+                    let held = held.filter(|_| answer.status() == StatusCode::SWITCHING_PROTOCOLS);
+                    let opened = match held {
+                        Some(held) => {
+                            *held.opened() = Some(opened);
+                            None
+                        }
+                        None => Some(opened),
+                    };
                     let mut answer =
                         answer.map(|body| Counted { body: body.map_err(Into::into).boxed_unsync(), opened });
                     answer.extensions_mut().insert(id);
@@ -175,7 +208,8 @@ impl Drop for Opened {
 #[derive(Debug)]
 pub(super) struct Counted {
     body: UnsyncBoxBody<Bytes, BoxError>,
-    opened: Opened,
+    /// The entry, unless somebody holds it until a stream has ended.
+    opened: Option<Opened>,
 }
 
 impl HttpBody for Counted {
@@ -184,14 +218,15 @@ impl HttpBody for Counted {
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
+        let Some(opened) = &mut self.opened else { return polled };
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(data) = frame.data_ref() {
-                    self.opened.hear(data);
+                    opened.hear(data);
                 }
             }
-            Poll::Ready(Some(Err(_))) => self.opened.settle(Outcome::Cut),
-            Poll::Ready(None) => self.opened.settle(Outcome::Answered),
+            Poll::Ready(Some(Err(_))) => opened.settle(Outcome::Cut),
+            Poll::Ready(None) => opened.settle(Outcome::Answered),
             Poll::Pending => {}
         }
         polled

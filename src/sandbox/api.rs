@@ -1,6 +1,6 @@
 //! The API behind the wire: what HTTP routes and controllers both call. Every call is synchronous and atomic.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::authorize;
 use super::builtin_crds;
+use super::containers::Containers;
 use super::crd;
 use super::delete;
 use super::faults::Age;
@@ -39,9 +40,9 @@ pub(super) struct State {
     pub webhooks: Option<Arc<Webhooks>>,
     pub rng: fastrand::Rng,
     pub clock: Clock,
-    pub logs: BTreeMap<(String, String, String), String>,
     /// The newest version at each time that something was written.
     times: VecDeque<(Timestamp, u64)>,
+    pub containers: Arc<Containers>,
 }
 
 impl fmt::Debug for Api {
@@ -116,7 +117,7 @@ impl Api {
             store.serve(kind);
         }
         let rng = fastrand::Rng::with_seed(seed ^ 0x6f6b_6773);
-        let state = State { store, webhooks: None, rng, clock, logs: BTreeMap::new(), times: VecDeque::new() };
+        let state = State { store, webhooks: None, rng, clock, containers: Arc::default(), times: VecDeque::new() };
         let (wake, _) = watch::channel(state.store.version());
         let api = Api(Arc::new(Shared { clock, state: Mutex::new(state), wake }));
         let actor = Actor::controller("kube-apiserver");
@@ -331,16 +332,14 @@ impl Api {
         Ok(if deleted.gone { None } else { Some(deleted.object) })
     }
 
-    /// Returns what a container has logged.
-    pub fn log(&self, namespace: &str, pod: &str, container: &str) -> String {
-        let key = (namespace.to_owned(), pod.to_owned(), container.to_owned());
-        self.state().logs.get(&key).cloned().unwrap_or_default()
+    /// Says what goes on in containers.
+    pub fn set_containers(&self, containers: Containers) {
+        self.state().containers = Arc::new(containers);
     }
 
-    /// Adds lines to what a container has logged.
-    pub fn append_log(&self, namespace: &str, pod: &str, container: &str, lines: &str) {
-        let key = (namespace.to_owned(), pod.to_owned(), container.to_owned());
-        self.state().logs.entry(key).or_default().push_str(lines);
+    /// Returns what goes on in containers.
+    pub fn containers(&self) -> Arc<Containers> {
+        self.state().containers.clone()
     }
 
     /// Gives a pod its node, as a scheduler does.

@@ -7,6 +7,7 @@ pub mod api;
 mod authorize;
 pub mod autoscaler;
 mod builtin_crds;
+pub mod containers;
 mod controllers;
 mod convert;
 pub mod coverage;
@@ -102,6 +103,7 @@ impl Sandbox {
         let faults = Faults::started(&scenario.faults, clock, options.seed, options.speed);
         let http = HttpOptions { token: options.token.clone(), seed: options.seed, faults, ..HttpOptions::default() };
         let params = scenario.params.clone();
+        api.set_containers(scenario.containers.clone());
         let mut sandbox =
             Sandbox { api, http, params, controllers: None, _autoscaler: None, players: Players::default() };
         let api = &sandbox.api;

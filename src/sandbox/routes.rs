@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::api::Api;
 use super::faults::{Answer, Asked, Faults, Verdict};
 use super::wire::request::Request;
-use super::wire::{answer, dispatch};
+use super::wire::{answer, dispatch, memory};
 use super::{kinds, object};
 
 /// How the server meets its clients.
@@ -40,7 +40,7 @@ struct Server {
 /// Returns the server's router: all paths of a kube-apiserver.
 pub fn router(api: Api, options: HttpOptions) -> Router {
     let rng = Arc::new(Mutex::new(fastrand::Rng::with_seed(options.seed ^ 0x6874_7470)));
-    Router::new().fallback(handle).with_state(Server { api, options: Arc::new(options), rng })
+    Router::new().fallback(enter).with_state(Server { api, options: Arc::new(options), rng })
 }
 
 impl Server {
@@ -75,6 +75,14 @@ impl Server {
             inside: false,
         })
     }
+}
+
+/// Lets a request in. One that wants another protocol and came over no connection is given one.
+async fn enter(server: State<Server>, request: http::Request<Body>) -> Response {
+    if memory::wanted(&request) {
+        return memory::connect(Router::new().fallback(handle).with_state(server.0), request).await;
+    }
+    handle(server, request).await
 }
 
 async fn handle(State(server): State<Server>, request: http::Request<Body>) -> Response {

@@ -13,7 +13,7 @@ use crate::support::command;
 const SOON: Duration = Duration::from_millis(if cfg!(debug_assertions) { 500 } else { 50 });
 
 /// Starts an expression, interrupts it once it says `go`, and returns how long it went on, stderr and exit code.
-fn interrupted(flags: &[&str], expression: &str) -> (Duration, String, Option<i32>) {
+pub fn interrupted(flags: &[&str], expression: &str) -> (Duration, String, Option<i32>) {
     let folder = tempfile::tempdir().unwrap();
     let env = BTreeMap::from([("HOME".into(), folder.path().as_os_str().to_owned())]);
     let mut eval = command(folder.path(), &env);

@@ -4,7 +4,7 @@ mod check;
 mod completions;
 mod doc;
 mod eval;
-mod interrupt;
+pub mod interrupt;
 mod list;
 mod new;
 mod rbac;

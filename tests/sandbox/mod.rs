@@ -1,4 +1,5 @@
 //! The embedded cluster.
 
 mod api;
+mod exec;
 mod faults;

@@ -67,6 +67,11 @@ impl Served {
         Served { address: address.to_owned(), _server: server }
     }
 
+    /// Host and port.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Sends a request by hand and returns the status.
     pub fn send(&self, method: &str, path: &str, content: &str, body: &str) -> u16 {
         let answer = self.exchange(method, path, content, body);

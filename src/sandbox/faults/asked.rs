@@ -115,7 +115,7 @@ pub fn stops(fault: &Fault, name: &str) -> bool {
 }
 
 /// Returns whether a text fits a pattern in which `*` stands for any text.
-fn fits(pattern: &str, text: &str) -> bool {
+pub(in crate::sandbox) fn fits(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,
         Some((head, rest)) => {

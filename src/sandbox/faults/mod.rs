@@ -23,7 +23,7 @@ use super::status::Status;
 use crate::clock::Clock;
 
 pub(super) use self::answer::Answer;
-pub(super) use self::asked::Asked;
+pub(super) use self::asked::{Asked, fits};
 pub use self::asked::{CONTROLLERS, GROUPS, PLAYERS};
 
 /// One fault: whom it meets, when, and what happens then.

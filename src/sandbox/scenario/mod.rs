@@ -1,6 +1,7 @@
 //! Scenarios: what a simulated cluster starts with, and what goes on in it.
 
 mod built_in;
+mod containers;
 mod faults;
 mod fields;
 mod places;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::containers::Containers;
 use super::faults::Fault;
 use super::players::{Crowd, Disturbance};
 use super::world::World;
@@ -50,6 +52,8 @@ pub struct Scenario {
     pub disturbances: Vec<Disturbance>,
     /// What goes wrong on request.
     pub faults: Vec<Fault>,
+    /// What goes on in containers.
+    pub containers: Containers,
     /// How KEDA's loop goes.
     pub autoscaler: autoscaler::Settings,
 }
@@ -86,6 +90,7 @@ impl Default for Scenario {
             players: Vec::new(),
             disturbances: Vec::new(),
             faults: Vec::new(),
+            containers: Containers::default(),
             autoscaler: autoscaler::Settings::default(),
         }
     }

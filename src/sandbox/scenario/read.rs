@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::fields::{Document, Fields};
-use super::{Room, Scenario, faults};
+use super::{Room, Scenario, containers, faults};
 use crate::diagnostic::{Diagnostic, Kind, closest};
 use crate::sandbox::object;
 use crate::sandbox::players::{Crowd, Disturbance, Matchmaker, Span, Trouble};
@@ -27,6 +27,8 @@ const SCENARIO: &[&str] = &[
     "players",
     "disturbances",
     "faults",
+    "commands",
+    "logs",
     "autoscaler",
 ];
 const WORLD: &[&str] = &[
@@ -175,6 +177,7 @@ fn describe(document: Document<'_>, value: &Value, scenario: &mut Scenario) -> R
         scenario.disturbances.push(disturbance(&Fields::open(document, &path, value, DISTURBANCE)?)?);
     }
     scenario.faults = faults::read(document, &fields)?;
+    containers::read(document, &fields, &mut scenario.containers)?;
     if let Some(inner) = fields.inner("autoscaler", &["poll"])? {
         let poll = inner.duration("poll")?;
         if poll.is_some_and(|poll| poll.is_zero()) {

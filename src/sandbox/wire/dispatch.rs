@@ -18,6 +18,9 @@ use crate::sandbox::kinds::{Kind, key};
 use crate::sandbox::object::{self, Actor, DeleteOptions, Object, Patch};
 use crate::sandbox::status::{Cause, Status, details};
 
+/// Subresources of pods that are streams, not documents.
+const STREAMS: [&str; 3] = ["exec", "attach", "portforward"];
+
 /// What a path of a resource names.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -156,6 +159,17 @@ pub async fn answer(api: &Api, request: Request, fault: Option<WatchFault>) -> R
     };
     let attributes = attributes(&request, &found);
     authorize::check(api, &request.actor, &attributes)?;
+    if attributes.resource == "pods"
+        && STREAMS.contains(&attributes.subresource.as_str())
+        && attributes.verb != "create"
+    {
+        // A websocket begins with a GET; it needs the right to create all the same.
+        let create = Attributes { verb: "create".into(), ..attributes.clone() };
+        if authorize::allowed(api, &request.actor, &create).is_none() {
+            let message = format!("pods {:?} is forbidden: ", create.name);
+            return Err(Status::new(403, "Forbidden", message, details("pods", &create.name)));
+        }
+    }
     if let Some(response) = reviews::answer(api, &request, &found.group, &found.plural, &found.namespace) {
         return response;
     }

@@ -4,6 +4,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::upgrade::OnUpgrade;
 use serde_json::Value;
 
 use crate::sandbox::api::Api;
@@ -37,12 +38,15 @@ pub struct Request {
     pub too_large: bool,
     /// How old the state is that a list shows, on request.
     pub age: Age,
+    /// How the connection can be had for another protocol.
+    pub upgrade: Option<OnUpgrade>,
 }
 
 impl Request {
     /// Reads a request and finds out who sends it.
     pub async fn read(api: &Api, request: http::Request<Body>, options: &HttpOptions) -> Result<Request, Status> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        let upgrade = parts.extensions.remove();
         let actor = actor(api, &parts.headers, options)?;
         let (body, too_large) = match Limited::new(body, MOST).collect().await {
             Ok(body) => (body.to_bytes(), false),
@@ -53,7 +57,7 @@ impl Request {
         let path = parts.uri.path().to_owned();
         let whole = parts.uri.path_and_query().map_or("", |part| part.as_str()).to_owned();
         let (method, headers) = (parts.method, parts.headers);
-        Ok(Request { method, path, whole, query, headers, body, actor, too_large, age: Age::default() })
+        Ok(Request { method, path, whole, query, headers, body, actor, too_large, age: Age::default(), upgrade })
     }
 
     /// Refuses a body that was too large.

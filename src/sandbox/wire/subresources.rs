@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::accept;
 use super::dispatch::{self, Target, actor, not_allowed, not_supported};
 use super::request::Request;
-use super::{answer, options, protobuf};
+use super::{answer, logs, options, protobuf, streams};
 use crate::sandbox::api::{Api, WriteOptions};
 use crate::sandbox::kinds::Scale;
 use crate::sandbox::object::{self, DeleteOptions, Object, Patch};
@@ -37,10 +37,10 @@ pub async fn answer(api: &Api, request: &Request, target: &Target) -> Result<Opt
             _ => Err(refused(request, target)),
         },
         ("scale", Some(scale)) => self::scale(api, request, target, &scale).map(Some),
-        ("log", _) => log(api, request, target).map(Some),
+        ("log", _) => logs::answer(api, request, target).map(Some),
         ("binding", _) => bind(api, request, target).map(Some),
         ("eviction", _) => evict(api, request, target).map(Some),
-        ("exec" | "attach" | "portforward", _) => stream(api, request, target).map(Some),
+        ("exec" | "attach" | "portforward", _) => streams::answer(api, request, target).await.map(Some),
         ("ephemeralcontainers" | "resize", _) if request.method == Method::GET => {
             let pod = find(api, target)?;
             let form = accept::negotiate(request.header("accept"), true)?;
@@ -59,7 +59,8 @@ fn refused(request: &Request, target: &Target) -> Status {
     if target.kind.custom { not_supported(&target.kind, verb) } else { not_allowed() }
 }
 
-fn find(api: &Api, target: &Target) -> Result<Object, Status> {
+/// Returns the object that a path names.
+pub fn find(api: &Api, target: &Target) -> Result<Object, Status> {
     let found = api.get(&target.kind.key, &target.namespace, &target.name);
     found.ok_or_else(|| Status::not_found(&target.kind.key, &target.name))
 }
@@ -159,65 +160,34 @@ fn scale(api: &Api, request: &Request, target: &Target, scale: &Scale) -> Result
     Ok(answer::json(200, &scale_of(&written.object, scale)))
 }
 
-fn log(api: &Api, request: &Request, target: &Target) -> Result<Response, Status> {
-    if request.method != Method::GET {
-        return Err(not_allowed());
-    }
-    let pod = find(api, target)?;
-    let mut names: Vec<&str> = Vec::new();
-    for list in ["containers", "initContainers"] {
+/// Returns the container that a request means: the one it names, or the only one.
+pub fn container<'a>(request: &Request, pod: &'a Value) -> Result<&'a str, Status> {
+    let names = |list: &str| {
         let containers = pod["spec"][list].as_array().into_iter().flatten();
-        names.extend(containers.filter_map(|container| container["name"].as_str()));
-    }
-    let count = pod["spec"]["containers"].as_array().map_or(0, Vec::len);
-    let name = &target.name;
-    let container = match request.set_option("container") {
-        Some(container) if names.contains(&container) => container,
-        Some(container) => {
-            return Err(Status::bad_request(format!("container {container} is not valid for pod {name}")));
-        }
-        None if count == 1 => names[0],
-        None => {
-            let choose = names[..count].join(" ");
-            let why = format!("a container name must be specified for pod {name}, choose one of: [{choose}]");
-            return Err(Status::bad_request(why));
-        }
+        containers.filter_map(|container| container["name"].as_str()).collect::<Vec<&str>>()
     };
-    let node = object::text_at(&pod, &["spec", "nodeName"]);
-    if node.is_empty() {
-        let mut response = answer::typed(204, "", "");
-        response.headers_mut().remove(http::header::CONTENT_TYPE);
-        return Ok(response);
+    let (own, name) = (names("containers"), object::name(pod));
+    match (request.set_option("container"), &own[..]) {
+        (Some(wanted), _) => {
+            let others = ["initContainers", "ephemeralContainers"].map(names).concat();
+            let found = own.iter().chain(&others).find(|container| **container == wanted);
+            found.copied().ok_or_else(|| Status::bad_request(format!("container {wanted} is not valid for pod {name}")))
+        }
+        (None, [only]) => Ok(only),
+        (None, _) => {
+            let choose = own.join(" ");
+            let why = format!("a container name must be specified for pod {name}, choose one of: [{choose}]");
+            Err(Status::bad_request(why))
+        }
     }
-    node_of(api, node)?;
-    let text = api.log(&target.namespace, name, container);
-    let tail = request.option("tailLines").and_then(|text| text.parse::<usize>().ok());
-    let lines: Vec<&str> = text.lines().collect();
-    let skip = tail.map_or(0, |tail| lines.len().saturating_sub(tail));
-    let body: String = lines[skip..].iter().map(|line| format!("{line}\n")).collect();
-    Ok(answer::typed(200, "text/plain", body))
 }
 
 /// A pod whose node does not exist has nobody to ask; the refusal names the node with the word pods.
-fn node_of(api: &Api, node: &str) -> Result<(), Status> {
+pub fn node_of(api: &Api, node: &str) -> Result<(), Status> {
     match api.get("nodes", "", node) {
         Some(_) => Ok(()),
         None => Err(Status::not_found("pods", node)),
     }
-}
-
-fn stream(api: &Api, request: &Request, target: &Target) -> Result<Response, Status> {
-    let pod = find(api, target)?;
-    let name = &target.name;
-    let node = object::text_at(&pod, &["spec", "nodeName"]);
-    if node.is_empty() {
-        return Err(Status::bad_request(format!("pod {name} does not have a host assigned")));
-    }
-    node_of(api, node)?;
-    if !matches!(request.method, Method::GET | Method::POST) {
-        return Err(not_allowed());
-    }
-    Err(Status::bad_request("Upgrade request required"))
 }
 
 fn bind(api: &Api, request: &Request, target: &Target) -> Result<Response, Status> {
