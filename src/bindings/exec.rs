@@ -44,7 +44,7 @@ const POD_EXEC: Binding = Binding {
         param("opts", "map", "how").keys(EXEC_KEYS).optional(),
     ],
     returns: "map",
-    errors: &["not-found", "invalid", "timeout", "unknown", "forbidden"],
+    errors: &["not-found", "invalid", "timeout", "unknown-outcome", "limit", "forbidden"],
     access: &[rule("", "pods/exec", &["get", "create"])],
     example: r#"pod_exec("minecraft-0", ["list", "players"], #{ timeout: "5s" }).exit_code == 0"#,
 };
