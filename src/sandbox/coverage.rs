@@ -17,25 +17,9 @@ pub struct Gap {
 pub const GAPS: &[Gap] = &[
     Gap {
         area: "api",
-        what: "the text of a refused pod update shows the fields as JSON",
-        reason: "the real text is a dump of internal Go structures",
-        recordings: &[
-            ("patch", "strategic: immutable field"),
-            ("pods", "restartPolicy"),
-            ("update", "change the command of a pod"),
-        ],
-    },
-    Gap {
-        area: "api",
         what: "`/api` names the address that the client used",
         reason: "the recorded server was told to advertise another address",
         recordings: &[("discovery", "/api")],
-    },
-    Gap {
-        area: "api",
-        what: "YAML bodies are read as YAML 1.2: `y`, `n`, `yes`, `no`, `on`, `off` are texts",
-        reason: "the real server reads YAML 1.1, where they are booleans; quote them",
-        recordings: &[("apply", "YAML body"), ("apply", "clear managedFields")],
     },
     Gap {
         area: "api",

@@ -23,7 +23,11 @@ pub fn delete(
     }
     let current = state.store.get(&kind.shelf, namespace, name).ok_or_else(|| Status::not_found(&kind.key, name))?;
     valid(options)?;
-    preconditions(kind, &current, options)?;
+    if &*kind.key == "namespaces" {
+        namespace_preconditions(kind, &current, options)?;
+    } else {
+        preconditions(kind, &current, options)?;
+    }
     match &*kind.key {
         "namespaces" => return Ok(delete_namespace(state, kind, &current, options)),
         crd::KEY => return Ok(delete_definition(state, kind, &current, options)),
@@ -92,6 +96,19 @@ fn preconditions(kind: &Kind, current: &Value, options: &DeleteOptions) -> Resul
     Ok(())
 }
 
+/// Namespaces have a way of their own to be deleted, with other words.
+fn namespace_preconditions(kind: &Kind, current: &Value, options: &DeleteOptions) -> Result<(), Status> {
+    let checks = [("UID", "uid", &options.uid), ("ResourceVersion", "resourceVersion", &options.resource_version)];
+    for (word, field, wanted) in checks {
+        let found = object::meta(current, field);
+        if let Some(wanted) = wanted.as_deref().filter(|wanted| *wanted != found) {
+            let why = format!("Precondition failed: {word} in precondition: {wanted}, {word} in object meta: {found}");
+            return Err(Status::conflict(&kind.key, object::name(current), &why));
+        }
+    }
+    Ok(())
+}
+
 fn delete_namespace(state: &mut State, kind: &Kind, current: &Object, options: &DeleteOptions) -> Deleted {
     let name = object::name(current).to_owned();
     let held = current["spec"]["finalizers"].as_array().is_some_and(|list| !list.is_empty())
@@ -109,6 +126,7 @@ fn delete_namespace(state: &mut State, kind: &Kind, current: &Object, options: &
     let now = object::stamp(state.clock.now());
     object::meta_mut(&mut next).insert("deletionTimestamp".into(), now.into());
     object::member_mut(&mut next, "status").insert("phase".into(), "Terminating".into());
+    set_collector_finalizers(&mut next, kind, options);
     let object = if options.dry_run { Object::new(next) } else { state.store.put(kind, next) };
     Deleted { object, gone: false }
 }
@@ -179,6 +197,10 @@ fn mark_deleting(value: &mut Value, now: jiff::Timestamp) {
 
 /// Adds or takes away the finalizers by which the garbage collector is told what to do with dependents.
 fn set_collector_finalizers(value: &mut Value, kind: &Kind, options: &DeleteOptions) {
+    if kind.plural == "events" {
+        // Nothing depends on events.
+        return;
+    }
     const ORPHAN: &str = "orphan";
     const FOREGROUND: &str = "foregroundDeletion";
     let (had_orphan, had_foreground) = (object::has_finalizer(value, ORPHAN), object::has_finalizer(value, FOREGROUND));

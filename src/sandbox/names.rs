@@ -119,3 +119,23 @@ pub fn label_value_faults(value: &str) -> Vec<String> {
     }
     faults
 }
+
+/// Returns what is wrong with a key of a ConfigMap's or Secret's data.
+pub fn data_key(key: &str) -> Vec<String> {
+    const KEY: &str = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
+    let mut faults = Vec::new();
+    if key.len() > 253 {
+        faults.push("must be no more than 253 characters".to_owned());
+    }
+    if key.is_empty() || !key.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c)) {
+        faults.push(KEY.to_owned());
+    }
+    if key == "." {
+        faults.push("must not be '.'".to_owned());
+    } else if key == ".." {
+        faults.push("must not be '..'".to_owned());
+    } else if key.starts_with("..") {
+        faults.push("must not start with '..'".to_owned());
+    }
+    faults
+}

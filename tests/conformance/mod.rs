@@ -3,4 +3,5 @@
 mod api;
 mod kubectl;
 mod okg;
+mod record;
 mod unify;

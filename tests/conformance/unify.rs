@@ -26,6 +26,11 @@ impl Tokens {
         self.bound.get(token).map(String::as_str)
     }
 
+    /// Says what a token stands for.
+    pub fn set(&mut self, token: &str, value: &str) {
+        self.bound.insert(token.to_owned(), value.to_owned());
+    }
+
     /// Fills a request's text; a token that was never met is an error.
     pub fn fill(&self, text: &str) -> Result<String, String> {
         let mut out = String::new();

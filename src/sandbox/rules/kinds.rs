@@ -5,7 +5,6 @@ use serde_json::{Map, Value, json};
 use super::pod;
 use crate::sandbox::kinds::Kind;
 use crate::sandbox::object;
-use crate::sandbox::status::Cause;
 
 fn default(map: &mut Map<String, Value>, key: &str, value: impl Into<Value>) {
     map.entry(key).or_insert_with(|| value.into());
@@ -39,6 +38,9 @@ pub fn defaults(kind: &Kind, value: &mut Value) {
             let spec = object::member_mut(value, "spec");
             default(spec, "persistentVolumeReclaimPolicy", "Retain");
             default(spec, "volumeMode", "Filesystem");
+            if let Some(Value::Object(path)) = spec.get_mut("hostPath") {
+                default(path, "type", "");
+            }
         }
         "namespaces" => {
             let name = object::name(value).to_owned();
@@ -49,6 +51,12 @@ pub fn defaults(kind: &Kind, value: &mut Value) {
             default(object::member_mut(value, "status"), "phase", "Active");
         }
         "nodes" => {
+            if let Some(spec) = value.get_mut("spec").and_then(Value::as_object_mut)
+                && let Some(range) = spec.get("podCIDR").cloned()
+                && spec.get("podCIDRs").is_none_or(|ranges| ranges.get(0) != Some(&range))
+            {
+                spec.insert("podCIDRs".into(), json!([range]));
+            }
             if let Some(status) = value.get_mut("status").and_then(Value::as_object_mut)
                 && !status.contains_key("allocatable")
                 && let Some(capacity) = status.get("capacity").cloned()
@@ -75,7 +83,7 @@ pub fn defaults(kind: &Kind, value: &mut Value) {
         "rolebindings.rbac.authorization.k8s.io" | "clusterrolebindings.rbac.authorization.k8s.io" => {
             const GROUP: &str = "rbac.authorization.k8s.io";
             default(object::member_mut(value, "roleRef"), "apiGroup", GROUP);
-            for subject in value["subjects"].as_array_mut().into_iter().flatten() {
+            for subject in value.get_mut("subjects").and_then(Value::as_array_mut).into_iter().flatten() {
                 if ["User", "Group"].contains(&subject["kind"].as_str().unwrap_or(""))
                     && let Value::Object(subject) = subject
                 {
@@ -175,6 +183,8 @@ pub fn prepare_create(kind: &Kind, value: &mut Value) {
         "namespaces" => {
             object::member_mut(value, "spec").insert("finalizers".into(), json!(["kubernetes"]));
             value["status"] = json!({"phase": "Active"});
+            // The label holds the name that was made up just now, too.
+            defaults(kind, value);
         }
         "nodes" => {
             // A new node is not ready, unless it says so itself.
@@ -189,7 +199,11 @@ pub fn prepare_create(kind: &Kind, value: &mut Value) {
                 list.push(json!({"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}));
             }
         }
-        "persistentvolumeclaims" | "persistentvolumes" => value["status"] = json!({"phase": "Pending"}),
+        "persistentvolumeclaims" => value["status"] = json!({"phase": "Pending"}),
+        "persistentvolumes" => {
+            let now = object::meta(value, "creationTimestamp").to_owned();
+            value["status"] = json!({"phase": "Pending", "lastPhaseTransitionTime": now});
+        }
         "services" => {
             value["status"] = json!({"loadBalancer": {}});
             let uid = object::meta(value, "uid").to_owned();
@@ -298,127 +312,5 @@ pub fn prepare_update(kind: &Kind, subresource: &str, current: &Value, next: &mu
             }
         }
         _ => {}
-    }
-}
-
-/// Judges an object.
-pub fn validate(kind: &Kind, value: &Value, current: Option<&Value>) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    match &*kind.key {
-        "leases.coordination.k8s.io" => {
-            let spec = &value["spec"];
-            if let Some(seconds) = spec["leaseDurationSeconds"].as_i64().filter(|seconds| *seconds <= 0) {
-                causes.push(Cause::invalid("spec.leaseDurationSeconds", &seconds.into(), "must be greater than 0"));
-            }
-            if let Some(count) = spec["leaseTransitions"].as_i64().filter(|count| *count < 0) {
-                let why = "must be greater than or equal to 0";
-                causes.push(Cause::invalid("spec.leaseTransitions", &count.into(), why));
-            }
-        }
-        "events" => {
-            let own = object::namespace(value);
-            let about = object::text_at(value, &["involvedObject", "namespace"]);
-            if (about.is_empty() && own != "default") || (!about.is_empty() && about != own) {
-                let why = "does not match event.namespace";
-                causes.push(Cause::invalid("involvedObject.namespace", &about.into(), why));
-            }
-        }
-        "events.events.k8s.io" if current.is_none() => new_event(value, &mut causes),
-        "configmaps" | "secrets" => {
-            if let Some(current) = current
-                && current["immutable"] == true
-            {
-                const WHY: &str = "field is immutable when `immutable` is set";
-                if value["immutable"] != true {
-                    causes.push(Cause::forbidden("immutable", WHY));
-                }
-                for field in ["data", "binaryData"] {
-                    if value[field] != current[field] {
-                        causes.push(Cause::forbidden(field, WHY));
-                    }
-                }
-            }
-            const MOST: usize = 1 << 20;
-            let data = value["data"].as_object().into_iter().flatten();
-            let size: usize = data.map(|(_, text)| text.as_str().map_or(0, str::len)).sum();
-            if size > MOST {
-                causes.push(Cause::too_long("", MOST));
-            }
-        }
-        "services" => {
-            let headless = value["spec"]["clusterIP"] == "None";
-            let external = value["spec"]["type"] == "ExternalName";
-            if !headless && !external && value["spec"]["ports"].as_array().is_none_or(Vec::is_empty) {
-                causes.push(Cause::required("spec.ports", ""));
-            }
-        }
-        "jobs.batch" if current.is_none() => {
-            let template = &value["spec"]["template"];
-            causes.extend(pod::validate(template, Some("spec.template.spec")));
-            let policy = template["spec"]["restartPolicy"].as_str().unwrap_or("");
-            if policy == "Always" {
-                let supported = ["OnFailure", "Never"];
-                let mut cause = Cause::not_supported("spec.template.spec.restartPolicy", &policy.into(), &supported);
-                cause.message = "Required value: valid values: \"OnFailure\", \"Never\"".into();
-                cause.reason = "FieldValueRequired";
-                causes.push(cause);
-            }
-        }
-        "roles.rbac.authorization.k8s.io" | "clusterroles.rbac.authorization.k8s.io" => {
-            for (index, rule) in value["rules"].as_array().into_iter().flatten().enumerate() {
-                let empty = |field: &str| rule[field].as_array().is_none_or(Vec::is_empty);
-                if empty("verbs") {
-                    causes.push(Cause::required(
-                        format!("rules[{index}].verbs"),
-                        "verbs must contain at least one value",
-                    ));
-                }
-                if empty("nonResourceURLs") && empty("resources") {
-                    let why = "resource rules must supply at least one resource";
-                    causes.push(Cause::required(format!("rules[{index}].resources"), why));
-                }
-            }
-        }
-        "rolebindings.rbac.authorization.k8s.io" | "clusterrolebindings.rbac.authorization.k8s.io" => {
-            if let Some(current) = current
-                && current["roleRef"] != value["roleRef"]
-            {
-                causes.push(Cause::invalid("roleRef", &value["roleRef"], "cannot change roleRef"));
-            }
-            if object::text_at(value, &["roleRef", "name"]).is_empty() {
-                causes.push(Cause::required("roleRef.name", ""));
-            }
-        }
-        "persistentvolumeclaims" if current.is_none() => {
-            if value["spec"]["accessModes"].as_array().is_none_or(Vec::is_empty) {
-                causes.push(Cause::required("spec.accessModes", "at least 1 access mode is required"));
-            }
-            if value["spec"]["resources"]["requests"].get("storage").is_none() {
-                causes.push(Cause::required("spec.resources[storage]", ""));
-            }
-        }
-        _ => {}
-    }
-    causes
-}
-
-fn new_event(value: &Value, causes: &mut Vec<Cause>) {
-    if value["eventTime"].is_null() {
-        causes.push(Cause::required("eventTime", ""));
-    } else {
-        for (member, place) in [
-            ("reportingComponent", "reportingController"),
-            ("reportingInstance", "reportingInstance"),
-            ("action", "action"),
-            ("reason", "reason"),
-        ] {
-            if value[member].as_str().unwrap_or("").is_empty() {
-                causes.push(Cause::required(place, ""));
-            }
-        }
-    }
-    let kind = value["type"].as_str().unwrap_or("");
-    if !["Normal", "Warning"].contains(&kind) {
-        causes.push(Cause::invalid("type", &kind.into(), format!("has invalid value: {kind}")));
     }
 }

@@ -13,6 +13,8 @@ fn name_faults(kind: &Kind, name: &str) -> Vec<String> {
     match &*kind.key {
         "namespaces" => names::label(name),
         "services" => names::dns_1035(name),
+        "events" | "events.events.k8s.io" => Vec::new(),
+        "poddisruptionbudgets.policy" => names::path_segment(name),
         key if key.ends_with("rbac.authorization.k8s.io") => names::path_segment(name),
         _ => names::subdomain(name),
     }
@@ -43,8 +45,9 @@ pub fn create(kind: &Kind, value: &Value) -> Vec<Cause> {
 pub fn update(kind: &Kind, next: &Value, current: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
     common(kind, next, &mut causes);
-    // The server looks twice, once for all kinds and once for each.
-    for _ in 0..2 {
+    // The server looks twice, once for all kinds and once for each, but for some that have no rule of their own.
+    const ONCE: [&str; 4] = ["events", "events.events.k8s.io", "persistentvolumes", "poddisruptionbudgets.policy"];
+    for _ in 0..if ONCE.contains(&&*kind.key) { 1 } else { 2 } {
         let uid = object::meta(next, "uid");
         if uid != object::meta(current, "uid") {
             causes.push(Cause::invalid("metadata.uid", &uid.into(), "field is immutable"));

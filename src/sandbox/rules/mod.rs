@@ -1,5 +1,7 @@
 //! What the server adds to objects, keeps from changing, and refuses, kind by kind.
 
+mod dump;
+mod judge;
 mod kinds;
 mod metadata;
 mod pod;
@@ -36,7 +38,13 @@ fn counted(kind: &Kind) -> bool {
 
 /// Returns whether a write without a version is refused.
 pub fn needs_version(kind: &Kind) -> bool {
-    kind.custom || ["leases.coordination.k8s.io", crd::KEY].contains(&&*kind.key)
+    kind.custom || ["leases.coordination.k8s.io", "poddisruptionbudgets.policy", crd::KEY].contains(&&*kind.key)
+}
+
+/// Returns whether a replace makes an object that is not there.
+pub fn made_by_replace(kind: &Kind) -> bool {
+    const MADE: [&str; 5] = ["leases.coordination.k8s.io", "limitranges", "events", "services", "endpoints"];
+    kind.group == "rbac.authorization.k8s.io" || kind.group == "events.k8s.io" || MADE.contains(&&*kind.key)
 }
 
 /// Refuses a create in a namespace that is missing or terminating.
@@ -181,7 +189,7 @@ pub fn validate_create(kind: &Kind, value: &Value, version: &str) -> Vec<Cause> 
     } else if &*kind.key == crd::KEY {
         causes.extend(crd::validate(value));
     } else {
-        causes.extend(kinds::validate(kind, value, None));
+        causes.extend(judge::validate(kind, value, None));
     }
     causes
 }
@@ -197,8 +205,10 @@ pub fn validate_update(kind: &Kind, subresource: &str, next: &Value, current: &V
         }
     } else if &*kind.key == crd::KEY {
         causes.extend(crd::validate(next));
-    } else if subresource != "status" {
-        causes.extend(kinds::validate(kind, next, Some(current)));
+    } else if subresource == "status" {
+        causes.extend(judge::validate_status(kind, next));
+    } else {
+        causes.extend(judge::validate(kind, next, Some(current)));
     }
     causes
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::dump;
 use crate::sandbox::names;
 use crate::sandbox::object;
 use crate::sandbox::quantity;
@@ -282,6 +283,9 @@ pub fn validate_update(next: &Value, current: &Value) -> Vec<Cause> {
     if !causes.is_empty() {
         return causes;
     }
+    if next["spec"]["containers"].as_array().is_none_or(Vec::is_empty) {
+        causes.push(Cause::required("spec.containers", ""));
+    }
     let count = |pod: &Value| pod["spec"]["containers"].as_array().map_or(0, Vec::len);
     if count(next) != count(current) {
         causes.push(Cause::forbidden("spec.containers", "pod updates may not add or remove containers"));
@@ -297,21 +301,28 @@ pub fn validate_update(next: &Value, current: &Value) -> Vec<Cause> {
     }
     let tolerations = |pod: &Value| pod["spec"]["tolerations"].as_array().cloned().unwrap_or_default();
     let (new, old) = (tolerations(next), tolerations(current));
+    let was = &current["spec"];
+    let mut taken = vec!["activeDeadlineSeconds"];
     if old.iter().all(|toleration| new.contains(toleration)) {
-        remove(&mut rest, "tolerations");
+        taken.push("tolerations");
     }
-    let mut was = current["spec"].clone();
-    if rest.get("tolerations").is_none() {
-        remove(&mut was, "tolerations");
+    for field in taken {
+        match was.get(field) {
+            Some(value) => rest[field] = value.clone(),
+            None => remove(&mut rest, field),
+        }
     }
-    for spec in [&mut rest, &mut was] {
-        remove(spec, "activeDeadlineSeconds");
-    }
-    if rest != was {
+    if rest != *was {
         const WHY: &str = "pod updates may not change fields other than `spec.containers[*].image`,\
             `spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing \
             tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
-        causes.push(Cause::forbidden("spec", &format!("{WHY}\n{}", difference(&was, &rest))));
+        causes.push(Cause::forbidden(
+            "spec",
+            &format!("{WHY}\n{}", {
+                let (was, rest) = (dump::with_inner_context(was), dump::with_inner_context(&rest));
+                dump::difference("PodSpec", &was, &rest)
+            }),
+        ));
     }
     causes
 }
@@ -320,23 +331,6 @@ fn remove(value: &mut Value, key: &str) {
     if let Value::Object(map) = value {
         map.remove(key);
     }
-}
-
-/// Returns the lines that differ between two specs.
-fn difference(old: &Value, new: &Value) -> String {
-    let lines = |value: &Value| -> Vec<String> {
-        let text = serde_json::to_string_pretty(value).unwrap_or_default();
-        text.lines().map(str::to_owned).collect()
-    };
-    let (old, new) = (lines(old), lines(new));
-    let mut out = String::new();
-    for line in old.iter().filter(|line| !new.contains(line)) {
-        out.push_str(&format!("-{line}\n"));
-    }
-    for line in new.iter().filter(|line| !old.contains(line)) {
-        out.push_str(&format!("+{line}\n"));
-    }
-    out
 }
 
 /// Returns the warnings that a new pod gets.

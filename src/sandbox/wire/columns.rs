@@ -123,7 +123,7 @@ pub fn headers(key: &str) -> Vec<Header> {
             ("Age", 0),
         ],
         "roles.rbac.authorization.k8s.io" | "clusterroles.rbac.authorization.k8s.io" => {
-            &[("Name", 0), ("Created At", 0)]
+            return vec![("Name", "string", 0), ("Created At", "date", 0)];
         }
         "rolebindings.rbac.authorization.k8s.io" | "clusterrolebindings.rbac.authorization.k8s.io" => {
             &[("Name", 0), ("Role", 0), ("Age", 0), ("Users", 1), ("Groups", 1), ("ServiceAccounts", 1)]

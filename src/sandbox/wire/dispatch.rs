@@ -313,19 +313,19 @@ pub fn unsupported(types: &str) -> Status {
 }
 
 /// Reads an object out of a body, with the findings of the reader.
-fn body(request: &Request, target: &Target) -> Result<(Value, Vec<String>), Status> {
+fn body(api: &Api, request: &Request, target: &Target) -> Result<(Value, Vec<String>), Status> {
     let kind = &target.kind;
     let unrecognized = |why: String| {
         Status::bad_request(format!("the object provided is unrecognized (must be of type {}): {why}", kind.kind))
     };
+    // The first thirty bytes say what it is.
     let shown = || {
-        let text = String::from_utf8_lossy(&request.body);
-        if text.is_empty() {
-            "<empty>".to_owned()
-        } else if text.starts_with('{') {
-            text.chars().take(1024).collect()
-        } else {
-            request.body.iter().take(1024).map(|byte| format!("{byte:02x}")).collect()
+        let part = &request.body[..request.body.len().min(30)];
+        let more = if part.len() < request.body.len() { " ..." } else { "" };
+        match part.first() {
+            None => "<empty>".to_owned(),
+            Some(b'{') => format!("{}{more}", String::from_utf8_lossy(part)),
+            Some(_) => part.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + more,
         }
     };
     let (value, repeated) = match request.content_type() {
@@ -336,8 +336,7 @@ fn body(request: &Request, target: &Target) -> Result<(Value, Vec<String>), Stat
             (read.value, read.repeated)
         }
         "application/yaml" => {
-            let value: Result<Value, _> = serde_saphyr::from_slice(&request.body);
-            let value = value.map_err(|error| {
+            let value = super::yaml::read(&request.body).map_err(|error| {
                 unrecognized(format!("couldn't get version/kind; json parse error: {error} ({})", shown()))
             })?;
             (value, Vec::new())
@@ -361,12 +360,18 @@ fn body(request: &Request, target: &Target) -> Result<(Value, Vec<String>), Stat
         );
         return Err(unrecognized(why));
     }
-    check_kind(request, target, &value, &shown)?;
+    check_kind(api, request, target, &value, &shown)?;
     Ok((value, repeated.into_iter().map(|path| format!("duplicate field {path:?}")).collect()))
 }
 
 /// Holds the kind and version of a body against those of the path.
-fn check_kind(request: &Request, target: &Target, value: &Value, shown: &dyn Fn() -> String) -> Result<(), Status> {
+fn check_kind(
+    api: &Api,
+    request: &Request,
+    target: &Target,
+    value: &Value,
+    shown: &dyn Fn() -> String,
+) -> Result<(), Status> {
     let kind = &target.kind;
     let (version, found) = (object::text_at(value, &["apiVersion"]), object::text_at(value, &["kind"]));
     let expected = kind.api_version(&target.version);
@@ -399,17 +404,26 @@ fn check_kind(request: &Request, target: &Target, value: &Value, shown: &dyn Fn(
         return Ok(());
     }
     let short = version.rsplit('/').next().unwrap_or("");
-    if found == kind.kind && version != expected && !version.is_empty() {
-        let why =
-            format!("no kind {found:?} is registered for version {version:?} in scheme \"pkg/runtime/scheme.go:111\"");
-        let message = format!("{found} in version {version:?} cannot be handled as a {}: {why}", kind.kind);
-        return Err(Status::bad_request(message));
+    let refused = |why: String| {
+        let message = format!("{found} in version {short:?} cannot be handled as a {}: {why}", kind.kind);
+        Err(Status::bad_request(message))
+    };
+    let registered = version == expected
+        && api.read(|store| {
+            store.kinds().any(|other| {
+                other.kind == found
+                    && !other.custom
+                    && other.group == kind.group
+                    && other.versions.iter().any(|it| it == short)
+            })
+        });
+    if !registered && !version.is_empty() && !found.is_empty() {
+        const SCHEME: &str = "in scheme \"pkg/runtime/scheme.go:111\"";
+        return refused(format!("no kind {found:?} is registered for version {version:?} {SCHEME}"));
     }
     if found != kind.kind && !found.is_empty() {
         let package = if kind.group.is_empty() { "core" } else { kind.group.split('.').next().unwrap_or("") };
-        let why = format!("converting ({short}.{found}) to ({package}.{}): unknown conversion", kind.kind);
-        let message = format!("{found} in version {short:?} cannot be handled as a {}: {why}", kind.kind);
-        return Err(Status::bad_request(message));
+        return refused(format!("converting ({short}.{found}) to ({package}.{}): unknown conversion", kind.kind));
     }
     Ok(())
 }
@@ -419,7 +433,7 @@ const SPACE: &str = "the namespace of the provided object does not match the nam
 fn create(api: &Api, request: &Request, target: &Target, form: &Accepted) -> Result<Response, Status> {
     request.check_size()?;
     let options = options::write(request, "CreateOptions", false)?;
-    let (value, findings) = body(request, target)?;
+    let (value, findings) = body(api, request, target)?;
     let options = write_options(target, &options, findings);
     let (kind, space) = (&target.kind, &target.namespace);
     let written = api.create_with(&actor(request), &kind.key, space, value, &options)?;
@@ -430,7 +444,7 @@ fn create(api: &Api, request: &Request, target: &Target, form: &Accepted) -> Res
 fn replace(api: &Api, request: &Request, target: &Target, form: &Accepted) -> Result<Response, Status> {
     request.check_size()?;
     let options = options::write(request, "UpdateOptions", false)?;
-    let (value, findings) = body(request, target)?;
+    let (value, findings) = body(api, request, target)?;
     let Target { kind, namespace, name, subresource, .. } = target;
     let found = object::name(&value);
     if found.is_empty() {
@@ -447,7 +461,8 @@ fn replace(api: &Api, request: &Request, target: &Target, form: &Accepted) -> Re
     }
     let options = write_options(target, &options, findings);
     let written = api.replace_with(&actor(request), &kind.key, subresource, namespace, name, value, &options)?;
-    let response = one(api, request, target, form, 200, &written.object)?;
+    let code = if written.created { 201 } else { 200 };
+    let response = one(api, request, target, form, code, &written.object)?;
     Ok(answer::with_warnings(response, &written.warnings))
 }
 
@@ -487,9 +502,9 @@ pub fn read_patch(request: &Request, kind: &Kind) -> Result<Patch, Status> {
             Ok(if strategic { Patch::Strategic(value) } else { Patch::Merge(value) })
         }
         "application/apply-patch+yaml" => {
-            let value: Result<Value, _> = match super::json::read(&request.body) {
+            let value = match super::json::read(&request.body) {
                 Ok(read) => Ok(read.value),
-                Err(_) => serde_saphyr::from_slice(&request.body).map_err(|error| error.to_string()),
+                Err(_) => super::yaml::read(&request.body),
             };
             let body = value.map_err(|why| Status::bad_request(format!("error decoding YAML: {why}")))?;
             Ok(Patch::Apply { body, force: request.flag("force") })
@@ -592,9 +607,9 @@ fn delete(api: &Api, request: &Request, target: &Target, form: &Accepted) -> Res
     request.check_size()?;
     let options = delete_options(request)?;
     let kind = &target.kind;
-    let orphans =
-        &*kind.key == "jobs.batch" && options.propagation_policy.is_none() && options.orphan_dependents.is_none();
-    let deleted = api.delete_with(&actor(request), &kind.key, &target.namespace, &target.name, &options)?;
+    let warnings = if orphans(kind, &options) { vec![ORPHANS.to_owned()] } else { Vec::new() };
+    let deleted = api.delete_with(&actor(request), &kind.key, &target.namespace, &target.name, &options);
+    let deleted = deleted.map_err(|status| status.warned(&warnings))?;
     let response = if !deleted.gone || RETURNED.contains(&&*kind.key) {
         one(api, request, target, form, 200, &deleted.object)?
     } else {
@@ -602,10 +617,15 @@ fn delete(api: &Api, request: &Request, target: &Target, form: &Accepted) -> Res
         details["uid"] = object::meta(&deleted.object, "uid").into();
         answer::encoded(request, form.encoding, 200, &success(200, Some(details)))
     };
-    const ORPHANS: &str = "child pods are preserved by default when jobs are deleted; \
-        set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning";
-    let warnings = if orphans { vec![ORPHANS.to_owned()] } else { Vec::new() };
     Ok(answer::with_warnings(response, &warnings))
+}
+
+const ORPHANS: &str = "child pods are preserved by default when jobs are deleted; \
+    set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning";
+
+/// Whether a deletion leaves the pods of jobs without having been told to.
+fn orphans(kind: &Kind, options: &DeleteOptions) -> bool {
+    &*kind.key == "jobs.batch" && options.propagation_policy.is_none() && options.orphan_dependents.is_none()
 }
 
 /// Returns a `Status` of success.
@@ -630,5 +650,6 @@ fn delete_all(api: &Api, request: &Request, target: &Target, form: &Accepted) ->
     }
     let meta = json!({"resourceVersion": api.version().to_string()});
     let list = list::shown(api, request, target, form, &selected, meta);
-    Ok(answer::encoded(request, form.encoding, 200, &list))
+    let warnings = if orphans(&target.kind, &options) { vec![ORPHANS.to_owned()] } else { Vec::new() };
+    Ok(answer::with_warnings(answer::encoded(request, form.encoding, 200, &list), &warnings))
 }

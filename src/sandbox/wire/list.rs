@@ -105,11 +105,13 @@ fn unsupported(kind: &Kind, field: &str) -> String {
         "events",
         "events.events.k8s.io",
     ];
+    if &*kind.key == "jobs.batch" {
+        return format!("field label {field:?} not supported for Job");
+    }
     if kind.custom || OWN_LABELS.contains(&&*kind.key) {
         return format!("field label not supported: {field}");
     }
-    let only = if kind.namespaced { "\"metadata.name\", \"metadata.namespace\"" } else { "\"metadata.name\"" };
-    format!("{field:?} is not a known field selector: only {only}")
+    format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
 }
 
 /// Returns the newest state of what a request selects.

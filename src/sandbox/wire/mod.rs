@@ -18,3 +18,4 @@ mod streams;
 mod subresources;
 mod table;
 mod watch;
+mod yaml;
