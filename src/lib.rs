@@ -10,6 +10,7 @@
 //! - [`reference`](mod@reference): texts derived from the records of the bindings.
 //! - [`okg`]: OpenKruiseGame's words and rules, no I/O.
 //! - [`cluster`]: the one door to an API server.
+//! - [`plan`]: what a run would do, saved and kept to.
 //! - [`sandbox`]: the simulated cluster, reached over HTTP only.
 //! - [`diagnostic`], [`clock`], [`exit_code`]: what every room may use.
 
@@ -21,6 +22,7 @@ pub mod cluster;
 pub mod diagnostic;
 pub mod exit_code;
 pub mod okg;
+pub mod plan;
 pub mod reference;
 pub mod sandbox;
 pub mod script;

@@ -31,8 +31,7 @@ use crate::script::throw;
 /// run has reserved.
 pub const DRAIN: &str = "okgscript.io/drain";
 
-/// How holds begin: a value private to a run, which OKG ranks as None and no matchmaker takes.
-pub const HOLD: &str = "Draining-";
+pub use crate::okg::ops_state::HOLD;
 
 /// What every drain rests on.
 const ALWAYS: &[&str] = &[
@@ -574,6 +573,9 @@ fn free(host: &Arc<Host>, gss: &str) -> ScriptResult<i64> {
         }
         let there: BTreeSet<i32> = seen.pods.keys().filter_map(|pod| names::ordinal(pod)).collect();
         let (gone, kept): (BTreeSet<i32>, BTreeSet<i32>) = ours.iter().partition(|id| !there.contains(id));
+        if host.planning() && !kept.is_empty() {
+            host.assume(&format!("ids {} to be freed once their rooms are gone", listed(&kept)));
+        }
         if gone.is_empty() {
             return Ok(0);
         }

@@ -22,8 +22,8 @@ use crate::cluster::{Cluster, Patch, Selector, kind};
 use crate::diagnostic::{Diagnostic, Kind, closest};
 use crate::okg::game_server::Version;
 use crate::okg::game_server_set::GameServerSet;
-use crate::okg::scaling::{self, ScalePod, Scaling, Strategy};
-use crate::okg::{names, ops_state, reserve};
+use crate::okg::scaling::{self, ScalePod};
+use crate::okg::{names, ops_state, scale_in};
 use crate::script::{duration, throw, value};
 
 /// How often a guarded write to a set is repeated after somebody else's write.
@@ -532,16 +532,9 @@ fn gss_victims(ctx: NativeCallContext, name: &str, replicas: i64) -> ScriptResul
 }
 
 fn victims(host: &Host, view: &SetView, name: &str, replicas: i64) -> GameServers {
-    let pods: Vec<ScalePod> = view.pods.values().filter_map(|pod| super::scale_pod::scale_pod(pod)).collect();
-    let target = i32::try_from(replicas).unwrap_or(i32::MAX);
-    let explicit = reserve::parse_or_empty(Some(&Value::Array(view.set.reserve_ids())));
-    let applied = view.set.metadata.annotations.get(names::RESERVE_IDS);
-    let applied = applied.map(|text| reserve::parse_annotation(text)).unwrap_or_default();
-    let reserved = view.workload.as_ref().map(|workload| Value::Array(workload.reserve_ordinals().to_vec()));
-    let workload = reserve::parse_or_empty(reserved.as_ref());
-    let strategy = if view.set.reserves_ids() { Strategy::ReserveIds } else { Strategy::General };
-    let scaling = Scaling { explicit, applied, workload, target, pods: &pods };
-    let gone = scaling::victims(&scaling, strategy);
+    let pods: Vec<ScalePod> = view.pods.values().filter_map(|pod| scale_in::scale_pod(pod)).collect();
+    let scaling = scale_in::scaling(&view.set, view.workload.as_deref(), &pods, replicas);
+    let gone = scaling::victims(&scaling, scale_in::strategy(&view.set));
     let rooms = view.rooms.iter().filter(|room| names::ordinal(room.name()).is_some_and(|id| gone.contains(&id)));
     super::gs::game_servers(host, name, rooms.cloned().collect())
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -17,7 +18,7 @@ use crate::cluster::{Cluster, Patch, kind};
 use crate::diagnostic::{Diagnostic, Kind};
 use crate::okg::game_server::{GameServer, Room};
 use crate::okg::names;
-use crate::script::interrupted;
+use crate::script::{interrupted, throw};
 
 /// How many writes are under way at once.
 pub const AT_ONCE: usize = 16;
@@ -135,6 +136,8 @@ enum Written {
     Unchanged,
     Skipped(String),
     Failed(String),
+    /// A guard of ours refuses the write: the plan does not cover it, the Lease is lost.
+    Refused(Diagnostic),
     NotSent,
 }
 
@@ -151,18 +154,20 @@ pub fn write(host: &Arc<Host>, rooms: Vec<GameServerValue>, field: &Field, limit
     }
     let cluster = host.cluster()?;
     let (shared, token, field) = (host.clone(), host.interrupt.token(), field.clone());
+    let halted = Arc::new(AtomicBool::new(false));
     let outcome = host.call_write(async move {
         let writes = rooms.into_iter().map(|gs| {
-            let (cluster, field, token) = (cluster.clone(), field.clone(), token.clone());
+            let (cluster, field, token, halted) = (cluster.clone(), field.clone(), token.clone(), halted.clone());
             async move {
-                let written =
-                    if token.is_cancelled() { Written::NotSent } else { write_one(&cluster, &gs.room, &field).await };
+                let stop = token.is_cancelled() || halted.load(Ordering::Relaxed);
+                let written = if stop { Written::NotSent } else { write_one(&cluster, &gs.room, &field).await };
+                halted.fetch_or(matches!(written, Written::Refused(_)), Ordering::Relaxed);
                 (gs.room.name().to_owned(), written)
             }
         });
         let mut writes = futures::stream::iter(writes).buffered(limit);
         let mut outcome = Outcome::default();
-        let mut stopped = false;
+        let mut stopped = None;
         while let Some((name, written)) = writes.next().await {
             match written {
                 Written::Changed(change) => {
@@ -175,14 +180,19 @@ pub fn write(host: &Arc<Host>, rooms: Vec<GameServerValue>, field: &Field, limit
                     shared.note(Note::failed(&name, &reason));
                     outcome.failed.push(Remark { name, reason });
                 }
-                Written::NotSent => stopped = true,
+                Written::Refused(refusal) => {
+                    stopped.get_or_insert_with(|| throw(refusal));
+                }
+                Written::NotSent => {
+                    stopped.get_or_insert_with(interrupted);
+                }
             }
         }
         (outcome, stopped)
     })?;
     match outcome {
-        (_, true) => Err(interrupted()),
-        (outcome, false) => Ok(outcome),
+        (_, Some(stopped)) => Err(stopped),
+        (outcome, None) => Ok(outcome),
     }
 }
 
@@ -215,6 +225,7 @@ async fn write_one(cluster: &Cluster, room: &Room, field: &Field) -> Written {
         };
         match error.kind {
             Kind::NotFound => return Written::Skipped("the room is gone".to_owned()),
+            Kind::Refused => return Written::Refused(error),
             // A failed guard, a conflict, or an answer that was lost: only a fresh look tells what is there now.
             Kind::Conflict | Kind::Unknown | Kind::Unavailable => {
                 let now = cluster.find::<GameServer>(&kind::GAME_SERVER, namespace, room.name()).await;

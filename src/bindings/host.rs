@@ -69,6 +69,7 @@ pub struct Closings {
 pub struct Host {
     parts: Parts,
     planned: OnceLock<(Cluster, Overlay)>,
+    confined: OnceLock<Cluster>,
     locks: Mutex<BTreeMap<String, Option<Lock>>>,
     connected: OnceLock<Cluster>,
     ledger: Mutex<Ledger>,
@@ -138,6 +139,7 @@ impl Host {
         Arc::new(Host {
             parts,
             planned: OnceLock::new(),
+            confined: OnceLock::new(),
             locks: Mutex::default(),
             connected: OnceLock::new(),
             ledger: Mutex::new(ledger),
@@ -148,8 +150,9 @@ impl Host {
 
     /// Returns the cluster, connecting to it if this is the first call. In a plan it shows the planned writes.
     pub fn cluster(&self) -> ScriptResult<Cluster> {
-        if let Some((planned, _)) = self.planned.get() {
-            return Ok(planned.clone());
+        let laid_over = self.planned.get().map(|(planned, _)| planned).or_else(|| self.confined.get());
+        if let Some(laid_over) = laid_over {
+            return Ok(laid_over.clone());
         }
         let cluster = self.connected()?;
         if !self.plan {
@@ -167,6 +170,20 @@ impl Host {
     /// Returns what the plan would change, object by object.
     pub fn planned(&self) -> Vec<Change> {
         self.planned.get().map(|(_, overlay)| overlay.changes()).unwrap_or_default()
+    }
+
+    /// Supposes something of every object that the plan reads: what would it do then?
+    pub fn suppose(&self, suppose: impl Fn(&mut Value) + Send + Sync + 'static) -> ScriptResult<()> {
+        self.cluster()?;
+        if let Some((_, overlay)) = self.planned.get() {
+            overlay.suppose(suppose);
+        }
+        Ok(())
+    }
+
+    /// Sends every request through this cluster from now on, which lets only some writes pass.
+    pub fn confine(&self, confined: Cluster) {
+        let _ = self.confined.set(confined);
     }
 
     /// Notes what a plan takes for granted.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::cluster::diff::FieldChange;
+
 /// [`RoomChange::field`] of a room that a patch of its set took away.
 pub const RETIRED: &str = "retired";
 
@@ -61,17 +63,6 @@ pub struct ImageChange {
     /// Image before.
     pub from: String,
     /// Image after.
-    pub to: String,
-}
-
-/// A changed field.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FieldChange {
-    /// Dotted path.
-    pub path: String,
-    /// Value before, as text; `-` if absent.
-    pub from: String,
-    /// Value after.
     pub to: String,
 }
 

@@ -1,10 +1,9 @@
-//! What a merge patch does to an object: the result, what it would lose, what it changes field by field.
+//! What a merge patch does to an object: the result, and what it would lose.
 
-use std::collections::BTreeMap;
+use serde_json::{Value, json};
 
-use serde_json::{Map, Value, json};
-
-use super::ledger::FieldChange;
+pub use crate::cluster::diff::changes;
+use crate::cluster::diff::{entry_key, short};
 
 /// A list that a patch would shorten or thin out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,15 +66,6 @@ fn walk(before: &Value, after: &Value, patch: &Value, path: &mut Vec<String>, fo
     }
 }
 
-/// Keys by which entries of lists are known in Kubernetes.
-const ENTRY_KEYS: &[&str] = &["name", "containerPort", "mountPath", "key", "uid", "ip", "topologyKey"];
-
-fn entry_key(entry: &Value) -> Option<String> {
-    let entry = entry.as_object()?;
-    let key = ENTRY_KEYS.iter().find_map(|key| entry.get(*key))?;
-    Some(key.as_str().map_or_else(|| key.to_string(), str::to_owned))
-}
-
 fn list_losses(before: &[Value], after: &[Value], list: &str) -> Vec<String> {
     let mut lost = Vec::new();
     let noun = list.strip_suffix('s').unwrap_or(list);
@@ -117,72 +107,6 @@ fn field_losses(old: &Value, new: &Value) -> Vec<String> {
         }
     }
     lost
-}
-
-fn short(value: &Value) -> String {
-    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    if text.chars().count() > 60 { format!("{}…", text.chars().take(59).collect::<String>()) } else { text }
-}
-
-/// Returns the fields in which two states of an object differ; what the server keeps by itself is left out.
-pub fn changes(before: &Value, after: &Value) -> Vec<FieldChange> {
-    let mut all = Vec::new();
-    compare(before, after, String::new(), &mut all);
-    all
-}
-
-fn own(path: &str) -> bool {
-    matches!(
-        path,
-        "status" | "metadata.resourceVersion" | "metadata.generation" | "metadata.managedFields" | "metadata.uid"
-    )
-}
-
-fn compare(before: &Value, after: &Value, path: String, all: &mut Vec<FieldChange>) {
-    if before == after || own(&path) {
-        return;
-    }
-    let join = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
-    match (before, after) {
-        (Value::Object(old), Value::Object(new)) => {
-            let keys: BTreeMap<&String, ()> = old.keys().chain(new.keys()).map(|key| (key, ())).collect();
-            for key in keys.into_keys() {
-                let of = |map: &Map<String, Value>| map.get(key).cloned().unwrap_or(Value::Null);
-                compare(&of(old), &of(new), join(key), all);
-            }
-        }
-        (Value::Null, Value::Object(new)) if !new.is_empty() => {
-            for (key, value) in new {
-                compare(&Value::Null, value, join(key), all);
-            }
-        }
-        (Value::Array(old), Value::Array(new)) if keyed(old) && keyed(new) => {
-            let keys: Vec<String> = old.iter().chain(new).filter_map(entry_key).collect();
-            let mut done = Vec::new();
-            for key in keys {
-                if done.contains(&key) {
-                    continue;
-                }
-                let of = |list: &[Value]| {
-                    list.iter().find(|entry| entry_key(entry).as_ref() == Some(&key)).cloned().unwrap_or(Value::Null)
-                };
-                compare(&of(old), &of(new), format!("{path}[{key}]"), all);
-                done.push(key);
-            }
-        }
-        _ => all.push(FieldChange { path, from: shown(before), to: shown(after) }),
-    }
-}
-
-fn keyed(list: &[Value]) -> bool {
-    list.iter().all(|entry| entry_key(entry).is_some())
-}
-
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Null => "-".to_owned(),
-        other => short(other),
-    }
 }
 
 #[cfg(test)]

@@ -26,7 +26,6 @@ pub mod reads;
 pub mod record;
 mod release;
 pub mod replay;
-mod scale_pod;
 pub mod settle;
 pub mod stage;
 pub mod steps;

@@ -13,7 +13,7 @@ use super::reads::{PATIENCE_SECONDS, SetView, read_taken_over};
 use super::stage::Event;
 use crate::cluster::{Selector, kind};
 use crate::diagnostic::{Diagnostic, Kind};
-use crate::okg::ops_state;
+use crate::okg::{gitops, ops_state};
 use crate::script::{throw, value};
 
 /// The family of this file.
@@ -52,17 +52,6 @@ const GSS_CHECK_RELEASE: Binding = Binding {
     ],
     example: r#"gss_check_release("minecraft", #{ image: "acs/minecraft-demo:1.12.3" }).lowered_by == "KEDA""#,
 };
-
-/// Names of managers that put back what they own, and how people know them.
-const GITOPS: &[(&str, &str)] = &[
-    ("argocd", "Argo CD"),
-    ("kustomize-controller", "Flux"),
-    ("helm-controller", "Flux"),
-    ("flux", "Flux"),
-    ("fleet", "Fleet"),
-    ("configsync", "Config Sync"),
-    ("applier", "Config Sync"),
-];
 
 fn check_release(ctx: &NativeCallContext, name: &str, opts: &Map) -> ScriptResult<rhai::Dynamic> {
     let host = host(ctx)?;
@@ -194,17 +183,16 @@ fn gitops_owners(object: &Value) -> BTreeSet<(String, &'static str)> {
     let mut owners = BTreeSet::new();
     let managed = object.pointer("/metadata/managedFields").and_then(Value::as_array);
     for entry in managed.into_iter().flatten() {
-        let manager = entry["manager"].as_str().unwrap_or_default().to_lowercase();
-        let Some((_, tool)) = GITOPS.iter().find(|(part, _)| manager.contains(part)) else { continue };
+        let Some(tool) = gitops::tool(entry["manager"].as_str().unwrap_or_default()) else { continue };
         let spec = &entry["fieldsV1"]["f:spec"];
         if !spec["f:replicas"].is_null() {
-            owners.insert(("spec.replicas".to_owned(), *tool));
+            owners.insert(("spec.replicas".to_owned(), tool));
         }
         let containers = &spec["f:gameServerTemplate"]["f:spec"]["f:containers"];
         // The template's schema is open: its containers are one field, or one a container where a tool lists them.
         let keyed = containers.as_object().into_iter().flatten().any(|(_, fields)| !fields["f:image"].is_null());
         if containers.is_object() && (keyed || containers.as_object().is_some_and(serde_json::Map::is_empty)) {
-            owners.insert(("spec.gameServerTemplate.spec.containers".to_owned(), *tool));
+            owners.insert(("spec.gameServerTemplate.spec.containers".to_owned(), tool));
         }
     }
     owners

@@ -13,6 +13,7 @@ mod launch;
 mod list;
 mod new;
 mod plan;
+mod plan_file;
 mod preflight;
 mod rbac;
 mod receipt;
@@ -60,6 +61,15 @@ enum Command {
     /// Ask the cluster things, line by line.
     Repl(repl::Arguments),
     /// Show what a script would change, sending nothing that changes anything: `run --plan`.
+    ///
+    /// The script runs against the cluster as it is; its writes are answered here, and what it reads afterwards shows
+    /// them. Waits are assumed to succeed and are listed. Only GETs are sent, and questions after rights
+    /// (SelfSubjectAccessReview: a POST that the server answers and does not store), not even a server-side dry run.
+    ///
+    /// `--out FILE` saves the plan; `run --plan-file FILE` carries it out. It covers the rooms that the script would
+    /// touch as they are, and those that it would touch should their matches end first. Any other room, one that the
+    /// run itself opens or that has been recreated included, lies beyond it: a write to it is refused before it is
+    /// sent, and the run ends. The file holds the set's specification as it is, its environment included.
     Plan(run::Arguments),
     /// Say what is wrong with scripts, running nothing.
     Check(check::Arguments),

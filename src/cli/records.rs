@@ -13,6 +13,7 @@ use crate::cluster::JournalFile;
 use crate::cluster::journal_file::{Run, runs_folder};
 use crate::diagnostic::{Diagnostic, Kind};
 use crate::exit_code::ExitCode;
+use crate::plan::Plan;
 use crate::script::{Script, Sources};
 
 /// How often a name is drawn for a run until nobody else has it.
@@ -42,6 +43,7 @@ pub fn begin(
     script: &Script,
     sources: &Sources,
     params: &BTreeMap<String, Value>,
+    plan: Option<&Plan>,
 ) -> (String, Record) {
     let first = launch.run_names().next().unwrap_or_default();
     let unusable = |why: Diagnostic| {
@@ -60,7 +62,9 @@ pub fn begin(
     };
     let free = launch.run_names().take(DRAWS).find(|name| !JournalFile::exists(&folder, name));
     let name = free.unwrap_or_else(|| first.clone());
-    let record = opening(&name, global, launch, script, sources, params);
+    let mut record = opening(&name, global, launch, script, sources, params);
+    // A run that is resumed keeps to the plan that it began with.
+    record["plan"] = json!(plan);
     match JournalFile::create(&folder, &name).and_then(|file| Record::begin(file, &record)) {
         Ok(record) => (name, record),
         Err(why) => (name, unusable(why)),

@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 
 use super::global::Global;
 use super::launch::Launch;
+use super::plan_file;
 use super::records::{self, State};
-use super::run::{on_script_thread, play};
+use super::run::{Play, on_script_thread};
 use super::stage::{self, Show};
 use super::terminal::note;
 use crate::bindings::record::Record;
@@ -20,6 +21,7 @@ use crate::cluster::JournalFile;
 use crate::cluster::journal_file::Run;
 use crate::diagnostic::{Diagnostic, Kind};
 use crate::exit_code::ExitCode;
+use crate::plan::Plan;
 use crate::script::{Interrupt, Script, Sources};
 use crate::session::Desk;
 
@@ -85,6 +87,9 @@ fn resume(arguments: &Arguments, global: &Global, interrupt: &Interrupt) -> Resu
     let show = Arc::new(Show::new(global.form(), global.verbose > 0, launch.clock, events));
     let mut parts = launch.parts(interrupt, &desk.sources, show.clone(), params.clone());
     past.run().clone_into(&mut parts.run);
+    let plan = serde_json::from_value::<Option<Plan>>(past.begin["plan"].clone()).map_err(|error| {
+        Diagnostic::new(Kind::Refused, "the plan that the run began with cannot be read").why(error.to_string())
+    })?;
     let again = json!({
         "type": "resumed",
         "part": past.parts + 1,
@@ -94,8 +99,22 @@ fn resume(arguments: &Arguments, global: &Global, interrupt: &Interrupt) -> Resu
     });
     parts.record = Some(Record::resume(file, past, &again)?);
     let session = desk.open(parts);
-    let ready = settle::open_writes(session.host()).map_err(|error| session.told_outside(error));
-    play(&session, &script, &params, &show, &global, &launch, begun, ready)
+    let ready = match &plan {
+        Some(plan) => plan_file::confine(&session, plan),
+        None => Ok(()),
+    };
+    let settled = || settle::open_writes(session.host()).map_err(|error| session.told_outside(error));
+    let ready = ready.and_then(|()| settled());
+    let play = Play {
+        session: &session,
+        script: &script,
+        params: &params,
+        show: &show,
+        global: &global,
+        launch: &launch,
+        begun,
+    };
+    play.finish(ready)
 }
 
 /// Returns the newest run that did not come to its end.

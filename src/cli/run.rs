@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 
 use super::global::{Form, Global};
 use super::launch::Launch;
-use super::plan::Plan;
+use super::plan::Draft;
 use super::receipt::Receipt;
 use super::script_args::{self, Loaded};
 use super::stage::{self, Show};
-use super::{preflight, records, signals, terminal};
+use super::{plan_file, preflight, records, signals, terminal};
 use crate::bindings::host::Host;
 use crate::bindings::stage::{Event, Stage};
 use crate::diagnostic::{Diagnostic, Kind};
@@ -26,8 +26,8 @@ use crate::session::Session;
 #[derive(Clone, Debug, Args)]
 pub struct Arguments {
     /// A file, `-` for stdin, or the name of a shipped script; its parameters become flags
-    #[arg(value_name = "SCRIPT")]
-    script: String,
+    #[arg(value_name = "SCRIPT", required_unless_present = "plan_file")]
+    script: Option<String>,
     /// File with values of parameters: a YAML or JSON map
     #[arg(long, value_name = "FILE")]
     params: Option<PathBuf>,
@@ -35,8 +35,15 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     events: Option<PathBuf>,
     /// Show what would change, and send nothing that changes anything
-    #[arg(long)]
+    #[arg(long, conflicts_with = "plan_file")]
     plan: bool,
+    /// Save the plan, to be carried out with `run --plan-file FILE`
+    #[arg(long, value_name = "FILE", conflicts_with = "plan_file")]
+    out: Option<PathBuf>,
+    /// Carry out a plan: its script with its parameters on its cluster; refused (exit code 4) when the set's template,
+    /// replicas or identity changed since, or when more rooms than planned would be touched
+    #[arg(long, value_name = "FILE")]
+    plan_file: Option<PathBuf>,
     /// Folder that the run's journal is written to; $XDG_STATE_HOME/okgscript/runs unless given, and none for a
     /// rehearsal
     #[arg(long, value_name = "FOLDER")]
@@ -62,7 +69,8 @@ pub fn run(
     given: BTreeMap<String, Value>,
 ) -> Result<ExitCode, Diagnostic> {
     let Some(loaded) = loaded else {
-        let what = format!("the script `{}` was not found on the command line", command.script);
+        let script = command.script.unwrap_or_default();
+        let what = format!("the script `{script}` was not found on the command line");
         return Err(Diagnostic::new(Kind::Usage, what).help("write the script right after `run`"));
     };
     let interrupt = loaded.desk.interrupt.clone();
@@ -106,6 +114,14 @@ fn perform(
     given: BTreeMap<String, Value>,
 ) -> Result<ExitCode, Diagnostic> {
     let Loaded { script, desk } = loaded;
+    if command.out.is_some() && !command.plan {
+        let what = "`--out` saves a plan, and nothing is planned";
+        return Err(Diagnostic::new(Kind::Usage, what).help("`okgscript plan SCRIPT --out FILE`"));
+    }
+    let plan = command.plan_file.as_deref().map(plan_file::read).transpose()?;
+    if let Some(plan) = &plan {
+        plan_file::same_script(plan, &script)?;
+    }
     let wrong = desk.check(&script);
     if !wrong.is_empty() {
         wrong.iter().for_each(terminal::report);
@@ -113,96 +129,112 @@ fn perform(
     }
     let file = params_file(command.params.as_deref())?;
     let events = stage::events_file(command.events.as_deref())?;
+    let global = &match &plan {
+        Some(plan) => {
+            plan_file::same_modules(plan, &script, &desk.sources)?;
+            plan_file::same_params(plan, &given, &file)?;
+            plan_file::flags(plan, global)
+        }
+        None => global.clone(),
+    };
     let launch = Launch::new(global)?;
     let _inside = launch.enter();
-    let params = script_args::settle(&script, given, file, &launch.params)?;
+    let params = match &plan {
+        Some(plan) => plan.params.clone(),
+        None => script_args::settle(&script, given, file, &launch.params)?,
+    };
     let show = Arc::new(Show::new(global.form(), global.verbose > 0, launch.clock, events));
+    let draft = Draft { launch: &launch, interrupt: &desk.interrupt, script: &script, params: &params };
+    if command.plan {
+        return draft.plan(&show, global, command.out.as_deref());
+    }
+    if let Some(plan) = &plan {
+        draft.still_fits(plan)?;
+    }
     let mut parts = launch.parts(&desk.interrupt, &desk.sources, show.clone(), params.clone());
-    parts.plan = command.plan;
-    let journalled = !command.plan && !command.no_journal && (command.journal.is_some() || !global.embedded());
+    let journalled = !command.no_journal && (command.journal.is_some() || !global.embedded());
     if journalled {
         let asked = command.journal.as_deref();
-        let (run, record) = records::begin(asked, global, &launch, &script, &desk.sources, &params);
+        let (run, record) = records::begin(asked, global, &launch, &script, &desk.sources, &params, plan.as_ref());
         (parts.run, parts.record) = (run, Some(record));
     }
     let session = desk.open(parts);
-    let host = session.host().clone();
-    let begun = host.now();
-    if command.plan {
-        show.show(&begins(&script, &host, &launch, &params));
-        return plan(&session, &script, &show, global);
-    }
-    play(&session, &script, &params, &show, global, &launch, begun, Ok(()))
+    let begun = session.host().now();
+    let ready = match &plan {
+        Some(plan) => plan_file::confine(&session, plan),
+        None => Ok(()),
+    };
+    let play =
+        Play { session: &session, script: &script, params: &params, show: &show, global, launch: &launch, begun };
+    play.finish(ready)
 }
 
-fn begins(script: &Script, host: &Host, launch: &Launch, params: &BTreeMap<String, Value>) -> Event {
+/// Says that a run begins: what, where.
+pub fn begins(script: &Script, host: &Host, launch: &Launch, params: &BTreeMap<String, Value>) -> Event {
     let run = records::short(&host.run).to_owned();
     Event::Begun { script: title(&script.name), place: place(host, launch, params), run }
 }
 
-/// Runs a script, closings included, and shows the receipt. `ready` is what had to be done first.
-#[allow(clippy::too_many_arguments)]
-pub fn play(
-    session: &Session,
-    script: &Script,
-    params: &BTreeMap<String, Value>,
-    show: &Show,
-    global: &Global,
-    launch: &Launch,
-    begun: Timestamp,
-    ready: Result<(), Diagnostic>,
-) -> Result<ExitCode, Diagnostic> {
-    let host = session.host();
-    show.show(&begins(script, host, launch, params));
-    let stopped = ready.is_err();
-    let result = ready.and_then(|()| preflight::check(session, script, params)).and_then(|()| session.run(script));
-    if stopped {
-        host.let_go();
-    }
-    let receipt = Receipt::take(host, script, params, begun, result.as_ref().err());
-    let code = match &result {
-        Ok(_) if receipt.failed() => ExitCode::Partial,
-        Ok(_) => ExitCode::Done,
-        Err(diagnostic) => diagnostic.kind.exit_code(),
-    };
-    if let Some(record) = &host.record {
-        let end = records::end(record, receipt.for_journal(), code, result.as_ref().err());
-        if let Err(error) = record.append(&end, true) {
-            show.show(&Event::Warning { text: format!("the end is not in the journal: {error}") });
-        }
-    }
-    if show.one_document() {
-        let error = result.as_ref().err().map(Diagnostic::to_json);
-        let document = json!({"results": show.results(), "receipt": receipt.to_json(), "error": error});
-        print_document(global.form(), &document)?;
-    } else {
-        receipt.print(global.form());
-    }
-    if let Err(mut diagnostic) = result {
-        diagnostic.done.extend(receipt.in_short());
-        if let Some(back) = receipt.way_back() {
-            diagnostic.help.push(format!("{back}   # goes back"));
-        }
-        if host.record.is_some() && !global.embedded() && !receipt.untouched() {
-            diagnostic.help.push(format!("okgscript resume {}   # goes on", host.run));
-        }
-        terminal::report(&diagnostic);
-    }
-    Ok(code)
+/// A run about to begin.
+pub struct Play<'a> {
+    /// Engine and host.
+    pub session: &'a Session,
+    /// The script.
+    pub script: &'a Script,
+    /// Values of its parameters.
+    pub params: &'a BTreeMap<String, Value>,
+    /// Where progress and results go.
+    pub show: &'a Show,
+    /// The global flags.
+    pub global: &'a Global,
+    /// The cluster.
+    pub launch: &'a Launch,
+    /// When the run began, earlier parts of it included.
+    pub begun: Timestamp,
 }
 
-/// Runs the script against a plan and shows what it would do.
-fn plan(session: &Session, script: &Script, show: &Show, global: &Global) -> Result<ExitCode, Diagnostic> {
-    let result = session.run(script);
-    let plan = Plan::take(session.host());
-    if show.one_document() {
-        let error = result.as_ref().err().map(Diagnostic::to_json);
-        let document = json!({"results": show.results(), "plan": plan.to_json(), "error": error});
-        print_document(global.form(), &document)?;
-    } else if result.is_ok() {
-        plan.print();
+impl Play<'_> {
+    /// Runs the script, closings included, and shows the receipt. `ready` is what had to be done first.
+    pub fn finish(self, ready: Result<(), Diagnostic>) -> Result<ExitCode, Diagnostic> {
+        let Play { session, script, params, show, global, launch, begun } = self;
+        let host = session.host();
+        show.show(&begins(script, host, launch, params));
+        let stopped = ready.is_err();
+        let result = ready.and_then(|()| preflight::check(session, script, params)).and_then(|()| session.run(script));
+        if stopped {
+            host.let_go();
+        }
+        let receipt = Receipt::take(host, script, params, begun, result.as_ref().err());
+        let code = match &result {
+            Ok(_) if receipt.failed() => ExitCode::Partial,
+            Ok(_) => ExitCode::Done,
+            Err(diagnostic) => diagnostic.kind.exit_code(),
+        };
+        if let Some(record) = &host.record {
+            let end = records::end(record, receipt.for_journal(), code, result.as_ref().err());
+            if let Err(error) = record.append(&end, true) {
+                show.show(&Event::Warning { text: format!("the end is not in the journal: {error}") });
+            }
+        }
+        if show.one_document() {
+            let error = result.as_ref().err().map(Diagnostic::to_json);
+            let document = json!({"results": show.results(), "receipt": receipt.to_json(), "error": error});
+            print_document(global.form(), &document)?;
+        } else {
+            receipt.print(global.form());
+        }
+        if let Err(mut diagnostic) = result {
+            diagnostic.done.extend(receipt.in_short());
+            if let Some(back) = receipt.way_back() {
+                diagnostic.help.push(format!("{back}   # goes back"));
+            }
+            if host.record.is_some() && !global.embedded() && !receipt.untouched() {
+                diagnostic.help.push(format!("okgscript resume {}   # goes on", host.run));
+            }
+            terminal::report(&diagnostic);
+        }
+        Ok(code)
     }
-    result.map(|_| ExitCode::Done)
 }
 
 fn title(name: &str) -> String {

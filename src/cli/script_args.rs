@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::Path;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::ValueParser};
 use serde_json::Value;
 
-use super::files;
+use super::{files, plan_file};
 use crate::bindings::count::Count;
 use crate::check;
 use crate::diagnostic::{Diagnostic, Kind, closest};
@@ -32,7 +33,12 @@ const WITH_VALUE: &[&str] = &[
     "--params",
     "--events",
     "--journal",
+    "--out",
+    PLAN_FILE,
 ];
+
+/// The flag that names a plan, in which the script stands.
+const PLAN_FILE: &str = "--plan-file";
 
 /// A script that the command line names, read.
 pub struct Loaded {
@@ -46,9 +52,15 @@ pub struct Loaded {
 pub fn find(arguments: &[OsString]) -> Result<Option<Loaded>, Diagnostic> {
     let mut free = Vec::new();
     let mut skip = false;
+    let mut planned: Option<String> = None;
+    // A word behind a flag that only the script may know is its value, or the script.
+    let mut unsure = false;
     for argument in arguments.iter().skip(1) {
         let text = argument.to_string_lossy();
         if std::mem::take(&mut skip) {
+            if planned.as_deref() == Some("") {
+                planned = Some(text.into_owned());
+            }
             continue;
         }
         if text == "--" {
@@ -56,18 +68,26 @@ pub fn find(arguments: &[OsString]) -> Result<Option<Loaded>, Diagnostic> {
         }
         if text.starts_with('-') && text != "-" {
             skip = WITH_VALUE.contains(&text.as_ref());
+            unsure = !skip && text.starts_with("--") && !text.contains('=');
+            match text.strip_prefix(PLAN_FILE) {
+                Some("") => planned = Some(String::new()),
+                Some(rest) if rest.starts_with('=') => planned = Some(rest[1..].to_owned()),
+                _ => {}
+            }
             continue;
         }
-        free.push(text.into_owned());
-        if free.len() == 2 {
-            break;
-        }
+        free.push((text.into_owned(), std::mem::take(&mut unsure)));
     }
-    let [command, name] = free.as_slice() else { return Ok(None) };
+    let [(command, _), words @ ..] = free.as_slice() else { return Ok(None) };
     if !WITH_SCRIPT.contains(&command.as_str()) {
         return Ok(None);
     }
-    let (name, text) = files::read(name)?;
+    let name = match (words.first(), planned.filter(|file| !file.is_empty())) {
+        (Some((word, false)), _) | (Some((word, _)), None) => word.clone(),
+        (_, Some(file)) => plan_file::read(Path::new(&file))?.script.name,
+        (None, None) => return Ok(None),
+    };
+    let (name, text) = files::read(&name)?;
     let desk = Desk::new(&Interrupt::new());
     let script = desk.compile(&name, &text)?;
     if let Some(wrong) = check::flags(&script, &desk.sources).into_iter().next() {

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
@@ -18,6 +18,7 @@ use super::client::Cluster;
 use super::door::is_write;
 use super::kind::Query;
 use crate::clock::Clock;
+use crate::diagnostic::{Diagnostic, Kind};
 
 /// What a plan would do to one object, all its writes together.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,7 +43,11 @@ struct Shared {
     /// One write at a time: each looks at the object that the one before it left.
     turn: tokio::sync::Mutex<()>,
     changes: Mutex<Vec<Change>>,
+    supposed: OnceLock<Supposed>,
 }
+
+/// What is supposed of every object that is read.
+type Supposed = Box<dyn Fn(&mut Value) + Send + Sync>;
 
 impl fmt::Debug for Overlay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -51,17 +56,18 @@ impl fmt::Debug for Overlay {
 }
 
 /// A path of the API taken apart.
-#[derive(Debug, PartialEq)]
-struct Target {
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
     /// Path of the collection.
-    collection: String,
+    pub collection: String,
     /// Name, for an object or a part of one.
-    name: Option<String>,
-    subresource: Option<String>,
+    pub name: Option<String>,
+    /// Part of the object: `status`, `scale`, `eviction`.
+    pub subresource: Option<String>,
 }
 
 impl Target {
-    fn of(path: &str) -> Option<Target> {
+    pub(super) fn of(path: &str) -> Option<Target> {
         let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         let root = match parts.first() {
             Some(&"api") => 2,
@@ -77,25 +83,37 @@ impl Target {
         Some(Target { collection, name: text(plural + 1), subresource: text(plural + 2) })
     }
 
-    fn object(&self) -> Option<String> {
+    /// Returns the path of the object, if it is one.
+    pub fn object(&self) -> Option<String> {
         self.name.as_ref().map(|name| format!("{}/{name}", self.collection))
     }
 }
 
 /// An answer that is made here.
-type Refusal = (u16, &'static str, String);
+pub(super) type Refusal = (u16, &'static str, String);
+
+/// Name of the condition that keeps a plan's writes from being sent.
+const PLAN: &str = "plan";
 
 impl Cluster {
+    /// Lets writes pass again after a plan.
+    pub fn end_plan(&self) {
+        self.gate().release(PLAN);
+    }
+
     /// Returns a cluster that shows this one with a plan laid over it, and the plan.
     ///
-    /// Should a write ever find another way, the gate stands before it: it is closed from now on.
+    /// Should a write ever find another way, the gate stands before it: it is closed until the plan is over.
     pub fn plan(&self) -> (Cluster, Overlay) {
-        self.gate().close("a plan sends nothing that changes anything");
+        let refusal = Diagnostic::new(Kind::Refused, "a write was refused before it was sent")
+            .why("a plan sends nothing that changes anything");
+        self.gate().require(PLAN, move || Some(refusal.clone()));
         let overlay = Overlay(Arc::new(Shared {
             client: self.client().clone(),
             clock: self.clock(),
             turn: tokio::sync::Mutex::default(),
             changes: Mutex::default(),
+            supposed: OnceLock::new(),
         }));
         let answering = overlay.clone();
         let service = tower::service_fn(move |request| answering.clone().answer(request));
@@ -107,6 +125,23 @@ impl Overlay {
     /// Returns what the plan would change, in the order of the first writes.
     pub fn changes(&self) -> Vec<Change> {
         self.planned().clone()
+    }
+
+    /// Shows every object as `suppose` changes it, before the plan's writes: what if? Only the first call counts.
+    pub fn suppose(&self, suppose: impl Fn(&mut Value) + Send + Sync + 'static) {
+        let _ = self.0.supposed.set(Box::new(suppose));
+    }
+
+    fn supposed(&self, mut object: Value) -> Value {
+        if let Some(suppose) = self.0.supposed.get() {
+            suppose(&mut object);
+        }
+        object
+    }
+
+    /// Sends a request to the cluster. What another layer said of it stays what it is.
+    async fn send(&self, request: Request<Body>) -> Result<Response<Body>, BoxError> {
+        forward(&self.0.client, request).await
     }
 
     fn planned(&self) -> MutexGuard<'_, Vec<Change>> {
@@ -130,23 +165,29 @@ impl Overlay {
         }
         let watch = whole.contains("watch=");
         let Some(target) = target.filter(|_| request.method() == Method::GET && !watch) else {
-            return Ok(self.0.client.send(request).await?);
+            return self.send(request).await;
         };
         match (target.object(), target.subresource.as_deref()) {
             (Some(path), None | Some("status")) => match self.find(&path) {
                 Some(Change { after: Some(object), .. }) => Ok(success(200, &object)),
                 Some(_) => Ok(refusal(absent(&path))),
-                None => Ok(self.0.client.send(request).await?),
+                None => match (self.0.supposed.get(), target.subresource.is_none()) {
+                    (Some(_), true) => Ok(self.read(&path).await?.map_or_else(
+                        |answer| answer,
+                        |object| object.map_or_else(|| refusal(absent(&path)), |object| success(200, &object)),
+                    )),
+                    _ => self.send(request).await,
+                },
             },
             (None, _) => self.list(&target, request).await,
-            _ => Ok(self.0.client.send(request).await?),
+            _ => self.send(request).await,
         }
     }
 
     /// Lays the plan over a page of a list. Objects that would be created come with the last page.
     async fn list(&self, target: &Target, request: Request<Body>) -> Result<Response<Body>, BoxError> {
         let query = request.uri().query().unwrap_or_default().to_owned();
-        let (head, body) = self.0.client.send(request).await?.into_parts();
+        let (head, body) = self.send(request).await?.into_parts();
         let bytes = body.collect().await?.to_bytes();
         let Ok(mut page) = serde_json::from_slice::<Value>(&bytes) else {
             return Ok(Response::from_parts(head, Body::from(bytes)));
@@ -165,6 +206,9 @@ impl Overlay {
             let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
             object_path(&target.collection, &text("namespace"), &text("name"))
         };
+        for item in items.iter_mut() {
+            *item = self.supposed(item.take());
+        }
         items.retain_mut(|item| match planned.remove(&path_of(item)) {
             Some(Some(object)) => {
                 *item = object;
@@ -236,7 +280,7 @@ impl Overlay {
 
     /// Reads an object as it is on the cluster; an answer that is neither it nor its absence is passed on.
     async fn read(&self, path: &str) -> Result<Result<Option<Value>, Response<Body>>, BoxError> {
-        let answer = self.0.client.send(super::client::get(&Query::default().on(path))).await?;
+        let answer = self.send(super::client::get(&Query::default().on(path))).await?;
         if answer.status() == StatusCode::NOT_FOUND {
             let (head, body) = answer.into_parts();
             let bytes = body.collect().await?.to_bytes();
@@ -249,7 +293,7 @@ impl Overlay {
             return Ok(Err(answer));
         }
         let bytes = answer.into_body().collect().await?.to_bytes();
-        Ok(Ok(Some(serde_json::from_slice(&bytes)?)))
+        Ok(Ok(Some(self.supposed(serde_json::from_slice(&bytes)?))))
     }
 
     fn created(&self, path: &str, mut object: Value) -> Value {
@@ -265,7 +309,16 @@ impl Overlay {
     }
 }
 
-fn patched(mut object: Value, content: &str, body: &Value) -> Result<Value, Refusal> {
+/// Sends a request through a client of ours. What a layer below says of it stays what it is.
+pub(super) async fn forward(client: &kube::Client, request: Request<Body>) -> Result<Response<Body>, BoxError> {
+    client.send(request).await.map_err(|error| match error {
+        kube::Error::Service(said) => said,
+        other => other.into(),
+    })
+}
+
+/// Applies a patch; the error is the answer that a server would give.
+pub(super) fn patched(mut object: Value, content: &str, body: &Value) -> Result<Value, Refusal> {
     match content {
         "application/json-patch+json" => {
             let unfit = |error: String| (422, "Invalid", error);

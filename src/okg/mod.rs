@@ -13,6 +13,7 @@
 
 pub mod game_server;
 pub mod game_server_set;
+pub mod gitops;
 pub mod int_or_string;
 pub mod kill;
 pub mod names;
@@ -22,6 +23,7 @@ pub mod ops_state;
 pub mod ordinals;
 pub mod pod;
 pub mod reserve;
+pub mod scale_in;
 pub mod scaler;
 pub mod scaling;
 pub mod state;

@@ -11,6 +11,9 @@ pub const ALLOCATED: &str = "Allocated";
 /// Last to go in a scale-down.
 pub const MAINTAINING: &str = "Maintaining";
 
+/// How the opsState of a room begins that a run holds: private to the run, ranked as None, taken by no matchmaker.
+pub const HOLD: &str = "Draining-";
+
 /// The values that OKG acts on, in the order in which a scale-down takes them.
 pub const KNOWN: [&str; 5] = [KILL, WAIT_TO_BE_DELETED, NONE, ALLOCATED, MAINTAINING];
 

@@ -1,6 +1,6 @@
 //! Runs on a served cluster: their journals, their receipts, and how they go on after any end.
 
 mod kill;
-mod proxy;
+pub mod proxy;
 mod truth;
-mod world;
+pub mod world;

@@ -1,0 +1,4 @@
+//! Plans: shown, saved, carried out and kept to.
+
+mod file;
+mod shown;
