@@ -56,7 +56,8 @@ const REPEATS: u32 = 5;
 pub fn bindings() -> Bindings {
     Bindings::new("drain", "Steps of the drain protocol; `okg/drain` puts them together.")
         .bind(&GSS_UNSETTLED, gss_unsettled)
-        .bind(&GS_HOLD, gs_hold)
+        .bind(&GS_HOLD, |ctx: NativeCallContext, rooms: Dynamic| gs_hold(&ctx, &rooms, &Map::new()))
+        .bind(&GS_HOLD, |ctx: NativeCallContext, rooms: Dynamic, opts: Map| gs_hold(&ctx, &rooms, &opts))
         .bind(&GS_HELD, |ctx: NativeCallContext, gss: &str| gs_held(&ctx, gss, &Map::new()))
         .bind(&GS_HELD, |ctx: NativeCallContext, gss: &str, opts: Map| gs_held(&ctx, gss, &opts))
         .bind(&GS_MARK_HELD, gs_mark_held)
@@ -80,11 +81,17 @@ const GSS_UNSETTLED: Binding = Binding {
     example: r#"gss_unsettled("minecraft") == """#,
 };
 
+const HOLD_KEYS: &[Key] =
+    &[key("pre_delete", "bool", "hold rooms that a hook keeps in PreDelete, not Ready ones; default false")];
+
 const GS_HOLD: Binding = Binding {
     name: "gs_hold",
     doc: "Takes idle rooms out of matchmaking: a guarded change from None to a value private to this run, with an \
           annotation by which any later run can adopt or undo it. A room that changed meanwhile is skipped.",
-    params: &[param("rooms", "GameServers | GameServer | array | string", "rooms that `gs_select` judged")],
+    params: &[
+        param("rooms", "GameServers | GameServer | array | string", "rooms that `gs_select` judged"),
+        param("opts", "map", "which rooms").keys(HOLD_KEYS).optional(),
+    ],
     returns: "Outcome",
     errors: &["forbidden"],
     access: reading::WRITE,
@@ -227,15 +234,17 @@ fn hold_value(host: &Host) -> String {
     format!("{HOLD}{}", host.run)
 }
 
-fn gs_hold(ctx: NativeCallContext, rooms: Dynamic) -> ScriptResult<Outcome> {
-    let host = host(&ctx)?;
-    let rooms = rooms_of(&host, "gs_hold", &rooms)?;
+fn gs_hold(ctx: &NativeCallContext, rooms: &Dynamic, opts: &Map) -> ScriptResult<Outcome> {
+    let host = host(ctx)?;
+    let opts = Options::read("gs_hold", opts, HOLD_KEYS)?;
+    let state = if opts.flag("pre_delete")?.unwrap_or(false) { "PreDelete" } else { "Ready" };
+    let rooms = rooms_of(&host, "gs_hold", rooms)?;
     let mut outcome = Outcome::default();
     let mut idle = Vec::new();
     for gs in rooms {
         let room = &gs.room;
         let pod_agrees = room.pod.as_ref().is_some_and(|pod| !pod.terminating()) && !room.orphaned();
-        if room.server.ops_state() == ops_state::NONE && room.server.state() == "Ready" && pod_agrees {
+        if room.server.ops_state() == ops_state::NONE && room.server.state() == state && pod_agrees {
             idle.push(gs);
         } else {
             let state = format!("not idle: opsState {}, state {}", room.server.ops_state(), room.server.state());
@@ -243,7 +252,7 @@ fn gs_hold(ctx: NativeCallContext, rooms: Dynamic) -> ScriptResult<Outcome> {
         }
     }
     host.note(Note::rests_on(ALWAYS));
-    let hold = guard::Hold { value: hold_value(&host), run: host.run.clone(), at: host.now().to_string() };
+    let hold = guard::Hold { value: hold_value(&host), state, run: host.run.clone(), at: host.now().to_string() };
     outcome.extend(guard::write(&host, idle, &Field::Hold(hold), guard::AT_ONCE)?);
     Ok(outcome)
 }
@@ -294,6 +303,9 @@ fn sort(view: &SetView, hold: &str, run: &str) -> Sorted {
         };
         if pod.metadata.uid != held.pod || room.orphaned() {
             sorted.replaced.push(room.clone());
+        } else if pod.lifecycle() == "PreparingDelete" {
+            // On its way out, by this run or by somebody else's scale-in: held, it takes nobody with it.
+            continue;
         } else if pod.terminating() {
             sorted.spared.push((name, "its pod is terminating".to_owned()));
         } else if pod.metadata.labels.get(names::GS_OPS_STATE).map(String::as_str) == Some(hold) {
@@ -365,6 +377,44 @@ fn gs_held(ctx: &NativeCallContext, gss: &str, opts: &Map) -> ScriptResult<GameS
     Ok(game_servers(&host, gss, sorted.shown))
 }
 
+/// Waits until every room shows on its pod what was written; an error names those that do not.
+pub fn showing(
+    host: &Host,
+    gss: &str,
+    timeout: Duration,
+    label: &str,
+    shows: &dyn Fn(&Room) -> bool,
+) -> ScriptResult<()> {
+    let what = format!("pods to show {label}");
+    let wait = Wait { host, what, timeout, stable_for: Duration::ZERO, every: None };
+    let behind = std::cell::RefCell::new((Vec::<String>::new(), 0));
+    let ended = wait.run(
+        || {
+            let view = read_view(host, gss)?;
+            let late = view.rooms.iter().filter(|room| !shows(room)).map(|room| room.name().to_owned()).collect();
+            *behind.borrow_mut() = (late, view.rooms.len());
+            Ok(if behind.borrow().0.is_empty() { Seen::Holds(()) } else { Seen::NotYet })
+        },
+        |seconds| {
+            let (late, all) = &*behind.borrow();
+            let (text, slowest) = (wait.what.clone(), late.first().cloned());
+            let (have, want) = (Some((all - late.len()) as u64), Some(*all as u64));
+            host.show(Event::Waiting { text, have, want, slowest, seconds });
+        },
+    )?;
+    if !matches!(ended, Ended::TimedOut(_)) {
+        return Ok(());
+    }
+    let (late, all) = behind.into_inner();
+    let what = format!("{} of {all} pods of `{gss}` do not show {label}", late.len());
+    Err(throw(
+        Diagnostic::new(Kind::Timeout, what)
+            .why(format!("behind: {}", late.join(", ")))
+            .why("OKG copies it from the GameServer to the pod; it may be down, or busy (5 rooms a second as shipped)")
+            .help("look at the OKG manager, or raise `timeout`"),
+    ))
+}
+
 /// Sets rooms back to what they were before a hold.
 fn release(host: &Arc<Host>, gss: &str, rooms: Vec<Room>, why: &str) -> ScriptResult<Outcome> {
     let mut outcome = Outcome::default();
@@ -387,6 +437,11 @@ fn release(host: &Arc<Host>, gss: &str, rooms: Vec<Room>, why: &str) -> ScriptRe
     Ok(outcome)
 }
 
+/// Returns whether a hook keeps the room although its deletion was asked for.
+fn waits(room: &Room) -> bool {
+    room.pod.as_ref().is_some_and(|pod| pod.lifecycle() == "PreparingDelete")
+}
+
 fn gs_mark_held(ctx: NativeCallContext, rooms: Dynamic) -> ScriptResult<Outcome> {
     let host = host(&ctx)?;
     let rooms = rooms_of(&host, "gs_mark_held", &rooms)?;
@@ -407,7 +462,9 @@ fn gs_release(ctx: NativeCallContext, gss: &str) -> ScriptResult<Outcome> {
     let view = read_view(&host, gss)?;
     // A retired room keeps its hold until it is gone: free, it would be offered to players.
     let retired = ended(&host, |room| room.field == RETIRED);
-    let ours = |room: &Room| room.server.ops_state() == hold && !retired.contains(&room.server.metadata.uid);
+    // So does one that a hook keeps in PreDelete: it goes, and nobody is to be sent there.
+    let ours =
+        |room: &Room| room.server.ops_state() == hold && !retired.contains(&room.server.metadata.uid) && !waits(room);
     let held = view.rooms.into_iter().filter(ours).collect();
     release(&host, gss, held, "")
 }
@@ -428,7 +485,7 @@ fn gs_adopt(ctx: NativeCallContext, gss: &str) -> ScriptResult<Outcome> {
     let left = |room: &&Room| {
         let state = room.server.ops_state();
         let mine = state == ours && (!resumed || retired.contains(&room.server.metadata.uid));
-        state.starts_with(HOLD) && !mine && annotation(room).is_some()
+        state.starts_with(HOLD) && !mine && annotation(room).is_some() && !waits(room)
     };
     let held: Vec<Room> = view.rooms.iter().filter(left).cloned().collect();
     if !held.is_empty() {

@@ -8,6 +8,7 @@ use rhai::{Array, Dynamic, Map, NativeCallContext};
 use serde_json::{Value, json};
 
 use super::binding::{Binding, Bindings, Key, Rule, key, param, rule};
+use super::block;
 use super::count::Count;
 use super::gs::reading;
 use super::host::{Host, LOCK, ScriptResult, host};
@@ -99,8 +100,15 @@ const GSS_PATCH: Binding = Binding {
     example: r#"gss_patch("minecraft", #{ metadata: #{ labels: #{ season: "7" } } }).labels["season"] == "7""#,
 };
 
-const SET_IMAGE_KEYS: &[Key] =
-    &[key("timeout", "duration", "longest wait for OKG to take the image over; default \"60s\"")];
+const SET_IMAGE_KEYS: &[Key] = &[
+    key("timeout", "duration", "longest wait for OKG to take the image over; default \"60s\""),
+    key(
+        "block",
+        "bool",
+        "in the same patch, let a preDelete hook keep rooms that have the label `gs-sync/okgscript-block`, and give new \
+         rooms that label; default false",
+    ),
+];
 
 const GSS_SET_IMAGE: Binding = Binding {
     name: "gss_set_image",
@@ -329,6 +337,7 @@ fn gss_set_image(
     let host = host(ctx)?;
     let opts = Options::read("gss_set_image", opts, SET_IMAGE_KEYS)?;
     let timeout = opts.duration("timeout")?.unwrap_or(Duration::from_secs(60));
+    let block = opts.flag("block")?.unwrap_or(false);
     if image.trim().is_empty() || image.contains(char::is_whitespace) {
         let what = format!("`{image}` is no image");
         return Err(throw(Diagnostic::new(Kind::Invalid, what).help("an image is written like `registry/name:tag`")));
@@ -337,28 +346,37 @@ fn gss_set_image(
     for _ in 0..REPEATS {
         let before = set_afresh(&host, name)?;
         let (index, container, former) = find_container(&before, container).map_err(throw)?;
+        let (hook, fields) = if block { block::hook(&before) } else { Default::default() };
         if former == image {
+            if !hook.is_empty() {
+                return Err(throw(block::too_late(name, &container, image)));
+            }
             host.show(Event::Note { text: format!("{container}: {image} already") });
             return taken_over(&host, &cluster, name, &container, image, timeout);
         }
         let at = format!("/spec/gameServerTemplate/spec/containers/{index}");
-        let patch = json!([
-            {"op": "test", "path": format!("{at}/name"), "value": container},
-            {"op": "test", "path": format!("{at}/image"), "value": former},
-            {"op": "replace", "path": format!("{at}/image"), "value": image},
-        ]);
-        match send(&host, name, Patch::Json(patch))? {
+        let mut patch = vec![
+            json!({"op": "test", "path": format!("{at}/name"), "value": container}),
+            json!({"op": "test", "path": format!("{at}/image"), "value": former}),
+            json!({"op": "replace", "path": format!("{at}/image"), "value": image}),
+        ];
+        patch.extend(hook);
+        let written = || {
+            host.note(Note::image(name, &container, &former, image));
+            fields.iter().for_each(|field| host.note(Note::Field { set: name.to_owned(), field: field.clone() }));
+        };
+        match send(&host, name, Patch::Json(Value::Array(patch)))? {
             Ok(_) => {
-                host.note(Note::image(name, &container, &former, image));
+                written();
                 host.show(Event::Note { text: format!("{container}: {former} -> {image}") });
                 return taken_over(&host, &cluster, name, &container, image, timeout);
             }
             // Somebody else changed the containers meanwhile, or the answer was lost: look again.
             Err(error) if matches!(error.kind, Kind::Conflict | Kind::Unknown) => {
                 let now = set_afresh(&host, name)?;
-                let written = find_container(&now, &container).is_ok_and(|(_, _, is)| is == image);
-                if error.kind == Kind::Unknown && written {
-                    host.note(Note::image(name, &container, &former, image));
+                let arrived = find_container(&now, &container).is_ok_and(|(_, _, is)| is == image);
+                if error.kind == Kind::Unknown && arrived {
+                    written();
                 }
             }
             Err(error) => return Err(throw(error)),

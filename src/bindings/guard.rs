@@ -20,6 +20,12 @@ use crate::okg::game_server::{GameServer, Room};
 use crate::okg::names;
 use crate::script::{interrupted, throw};
 
+/// [`RoomChange::field`] of the label that a preDelete hook looks for.
+pub const BLOCKED: &str = "block";
+
+/// Where that label stands.
+pub const BLOCK_PATH: &str = "/metadata/labels/gs-sync~1okgscript-block";
+
 /// How many writes are under way at once.
 pub const AT_ONCE: usize = 16;
 
@@ -39,6 +45,8 @@ pub enum Field {
     UpdatePriority(i64),
     /// `spec.networkDisabled`.
     NetworkDisabled(bool),
+    /// The label by which a preDelete hook keeps a room: whoever plays in it, it is set; it is lifted only as judged.
+    Block(bool),
 }
 
 /// A hold that is about to be written.
@@ -46,6 +54,8 @@ pub enum Field {
 pub struct Hold {
     /// The opsState, private to the run.
     pub value: String,
+    /// The state that the room must be in.
+    pub state: &'static str,
     /// The run.
     pub run: String,
     /// When, RFC 3339.
@@ -59,6 +69,7 @@ impl Field {
             Field::DeletionPriority(_) => "deletionPriority",
             Field::UpdatePriority(_) => "updatePriority",
             Field::NetworkDisabled(_) => "networkDisabled",
+            Field::Block(_) => BLOCKED,
         }
     }
 
@@ -68,6 +79,7 @@ impl Field {
             Field::Hold(hold) => json!(hold.value),
             Field::DeletionPriority(number) | Field::UpdatePriority(number) => json!(number),
             Field::NetworkDisabled(flag) => json!(flag),
+            Field::Block(_) => json!(self.text()),
         }
     }
 
@@ -76,7 +88,7 @@ impl Field {
             Field::OpsState(state) => state.clone(),
             Field::Hold(hold) => hold.value.clone(),
             Field::DeletionPriority(number) | Field::UpdatePriority(number) => number.to_string(),
-            Field::NetworkDisabled(flag) => flag.to_string(),
+            Field::NetworkDisabled(flag) | Field::Block(flag) => flag.to_string(),
         }
     }
 
@@ -86,6 +98,20 @@ impl Field {
             Field::DeletionPriority(_) => server.deletion_priority().to_owned(),
             Field::UpdatePriority(_) => server.update_priority().to_owned(),
             Field::NetworkDisabled(_) => server.network_disabled().to_string(),
+            Field::Block(_) => server.metadata.labels.get(names::BLOCK).map_or("-", String::as_str).to_owned(),
+        }
+    }
+
+    /// Returns whether it must still be the same opsState as judged.
+    fn depends_on_ops_state(&self) -> bool {
+        !matches!(self, Field::Block(true))
+    }
+
+    /// Returns where it is written.
+    fn path(&self) -> String {
+        match self {
+            Field::Block(_) => BLOCK_PATH.to_owned(),
+            _ => format!("/spec/{}", self.name()),
         }
     }
 
@@ -118,15 +144,21 @@ pub fn patch(room: &Room, field: &Field) -> Value {
             }
         }
     }
-    operations.push(json!({"op": "test", "path": "/spec/opsState", "value": server.ops_state()}));
+    if field.depends_on_ops_state() {
+        operations.push(json!({"op": "test", "path": "/spec/opsState", "value": server.ops_state()}));
+    }
+    // A label that is not there cannot be tested.
+    if matches!(field, Field::Block(_)) && server.metadata.labels.contains_key(names::BLOCK) {
+        operations.push(json!({"op": "test", "path": BLOCK_PATH, "value": field.of(server)}));
+    }
     if let Field::Hold(hold) = field {
-        operations.push(json!({"op": "test", "path": "/status/currentState", "value": "Ready"}));
+        operations.push(json!({"op": "test", "path": "/status/currentState", "value": hold.state}));
         let pod = room.pod.as_ref().map(|pod| pod.metadata.uid.as_str()).unwrap_or_default();
         let note = json!({"run": hold.run, "pod": pod, "from": server.ops_state(), "at": hold.at}).to_string();
         operations.push(annotate(!server.metadata.annotations.is_empty(), &note));
     }
-    let path = format!("/spec/{}", field.name());
-    operations.push(json!({"op": "add", "path": path, "value": field.value()}));
+    // OKG's own label is on every GameServer: there are labels to add one to.
+    operations.push(json!({"op": "add", "path": field.path(), "value": field.value()}));
     Value::Array(operations)
 }
 
@@ -276,7 +308,8 @@ fn compare(room: &Room, now: &GameServer, field: &Field) -> Now {
     if now.metadata.owner_references != judged.metadata.owner_references {
         return Now::Other("its pod was recreated".to_owned());
     }
-    if !matches!(field, Field::OpsState(_) | Field::Hold(_)) && now.ops_state() != judged.ops_state() {
+    let apart = !matches!(field, Field::OpsState(_) | Field::Hold(_)) && field.depends_on_ops_state();
+    if apart && now.ops_state() != judged.ops_state() {
         return Now::Other(format!("opsState became {}", now.ops_state()));
     }
     let value = field.of(now);

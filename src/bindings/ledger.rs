@@ -83,6 +83,14 @@ pub struct RoomChange {
     pub version: String,
 }
 
+impl RoomChange {
+    /// A change whose resourceVersion is not known: from what, to what.
+    pub fn new(name: &str, uid: &str, field: &str, (before, after): (String, String)) -> RoomChange {
+        let (name, uid, field) = (name.to_owned(), uid.to_owned(), field.to_owned());
+        RoomChange { name, uid, field, before, after, version: String::new() }
+    }
+}
+
 /// A room and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remark {

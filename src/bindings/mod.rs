@@ -5,6 +5,7 @@
 //! guarded JSON Patch.
 
 pub mod binding;
+mod block;
 pub mod count;
 pub mod display;
 mod drain;
@@ -46,6 +47,7 @@ pub static ALL: LazyLock<Vec<Bindings>> = LazyLock::new(|| {
         pods::bindings(),
         release::bindings(),
         drain::bindings(),
+        block::bindings(),
         objects::bindings(),
         exec::bindings(),
         wait::bindings(),

@@ -27,6 +27,7 @@ const CHECK_KEYS: &[Key] = &[
     key("container", "string", "container whose image changes; \"\" for the only one"),
     key("image", "string", "the new image"),
     key("end", "string", "how the drain shall end: \"auto\" (default), \"mark\" or \"retire\""),
+    key("block", "bool", "the drain shall block scale-ins; default false"),
     key("allow_recreate", "bool", "go on although OKG recreates rooms, players or not; default false"),
     key("allow_reverted", "bool", "go on although a GitOps tool would put image or replicas back; default false"),
 ];
@@ -78,7 +79,10 @@ fn check_release(ctx: &NativeCallContext, name: &str, opts: &Map) -> ScriptResul
         return Err(throw(reverted(name, &namespace, &owners)));
     }
     let lowered = who_lowers(&host, name)?;
+    let blocks = set.blocks() || opts.flag("block")?.unwrap_or(false);
     let ending = match opts.text("end")?.as_deref() {
+        None | Some("auto") if blocks => ("retire", "a block goes with it alone".to_owned()),
+        Some("mark") if blocks => return Err(throw(blocked_mark(name, set.blocks()))),
         None | Some("auto") => choose_ending(&view, &lowered),
         Some("mark") => ("mark", "asked for".to_owned()),
         Some("retire") => ("retire", "asked for".to_owned()),
@@ -114,6 +118,7 @@ fn check_release(ctx: &NativeCallContext, name: &str, opts: &Map) -> ScriptResul
         "lowered_by_name": lowered.name,
         "min_replicas": lowered.least,
         "max_replicas": lowered.most,
+        "block": blocks,
         "ending": ending,
         "ending_why": why,
         "summary": format!("{update}, {rooms}, {}", lowered.text),
@@ -176,6 +181,14 @@ fn reverted(name: &str, namespace: &str, owners: &BTreeSet<(String, &'static str
     diagnostic
         .help("release through that tool, or let it ignore these fields (Argo CD: ignoreDifferences)")
         .help("`allow_reverted: true` (`--allow-reverted` of lossless_release) goes on all the same. Nothing was sent.")
+}
+
+fn blocked_mark(name: &str, there: bool) -> Diagnostic {
+    let whose = if there { "GameServerSet has the hook already" } else { "block was asked for" };
+    Diagnostic::new(Kind::Refused, format!("rooms of `{name}` cannot be marked while a hook blocks scale-ins"))
+        .why(format!("{whose}, and OKG's scaler counts marked rooms again while they wait in PreDelete"))
+        .why("with every look of it healthy rooms would go, those with players last")
+        .help("`end: \"retire\"` (`--end retire` of lossless_release), or auto. Nothing was sent.")
 }
 
 /// Returns the fields of a release that a GitOps tool owns.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::drain::DRAIN;
+use super::guard::{BLOCK_PATH, BLOCKED};
 use super::ledger::{FieldChange, Ledger, Note, RETIRED, RoomChange};
 use crate::cluster::{Recording, lock};
 use crate::diagnostic::{Diagnostic, Kind};
@@ -299,18 +300,16 @@ fn written<'a>(operations: &'a [Value], path: &str) -> Option<&'a Value> {
 fn room(name: &str, operations: &[Value]) -> Vec<Note> {
     let uid = tested(operations, "/metadata/uid").map(text).unwrap_or_default();
     let writes = operations.iter().filter(|it| it["op"] == "add" || it["op"] == "replace");
+    let blocked = written(operations, BLOCK_PATH).map(|label| {
+        let before = tested(operations, BLOCK_PATH).map_or_else(|| "-".to_owned(), text);
+        RoomChange::new(name, &uid, BLOCKED, (before, text(label)))
+    });
     let fields = writes.filter_map(|it| Some((it["path"].as_str()?.strip_prefix("/spec/")?, &it["value"])));
-    let note = |(field, value): (&str, &Value)| {
-        Note::Room(RoomChange {
-            name: name.to_owned(),
-            uid: uid.clone(),
-            field: field.to_owned(),
-            before: tested(operations, &format!("/spec/{field}")).map_or_else(|| "unknown".to_owned(), text),
-            after: text(value),
-            version: String::new(),
-        })
+    let change = |(field, value): (&str, &Value)| {
+        let before = tested(operations, &format!("/spec/{field}")).map_or_else(|| "unknown".to_owned(), text);
+        RoomChange::new(name, &uid, field, (before, text(value)))
     };
-    fields.map(note).collect()
+    fields.map(change).chain(blocked).map(Note::Room).collect()
 }
 
 fn set(name: &str, operations: &[Value], ledger: &Ledger) -> Vec<Note> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::drain::DRAIN;
+use super::guard::{BLOCK_PATH, BLOCKED};
 use super::host::{Host, ScriptResult};
 use super::ledger::{Note, RETIRED, Remark, RoomChange};
 use super::replay::Open;
@@ -115,7 +116,8 @@ fn written(room: &Value, change: &RoomChange) -> Fate {
     if room.pointer("/metadata/uid").and_then(Value::as_str) != Some(&change.uid) {
         return Fate::NobodyKnows;
     }
-    compare(room.pointer(&format!("/spec/{}", change.field)), &change.before, &change.after)
+    let path = if change.field == BLOCKED { BLOCK_PATH.to_owned() } else { format!("/spec/{}", change.field) };
+    compare(room.pointer(&path), &change.before, &change.after)
 }
 
 /// Our annotation on the set tells which ids this run has reserved, in the same patch that took their rooms away.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::names;
 use super::object::Metadata;
 
 /// A GameServerSet: one object, kept whole, since scripts patch it.
@@ -84,6 +85,12 @@ impl GameServerSet {
         self.object.pointer("/spec/gameServerTemplate/reclaimPolicy").and_then(Value::as_str).unwrap_or_default()
     }
 
+    /// Returns whether the set blocks: its preDelete hook looks for our label, and its template gives it to new rooms.
+    pub fn blocks(&self) -> bool {
+        let spec = &self.object["spec"];
+        blocks(&spec["lifecycle"]) && spec["gameServerTemplate"]["metadata"]["labels"][names::BLOCK] == "true"
+    }
+
     /// Returns the entries of `spec.reserveGameServerIds` as they are written.
     pub fn reserve_ids(&self) -> Vec<Value> {
         self.object.pointer("/spec/reserveGameServerIds").and_then(Value::as_array).cloned().unwrap_or_default()
@@ -107,6 +114,7 @@ struct WorkloadSpec {
     replicas: i64,
     reserve_ordinals: Option<Vec<Value>>,
     template: Value,
+    lifecycle: Value,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -127,6 +135,11 @@ impl Workload {
         self.spec.reserve_ordinals.as_deref().unwrap_or_default()
     }
 
+    /// Returns whether its preDelete hook keeps pods with our label: Kruise then asks before it deletes one.
+    pub fn blocks(&self) -> bool {
+        blocks(&self.spec.lifecycle)
+    }
+
     /// Returns the revision that new pods get, once Kruise has seen the present template; before, it is not known.
     pub fn update_revision(&self) -> Option<&str> {
         let known = self.status.observed_generation >= self.metadata.generation;
@@ -138,6 +151,10 @@ impl Workload {
         let containers = template_containers(self.spec.template.pointer("/spec/containers"));
         containers.into_iter().map(|container| (container.name, container.image)).collect()
     }
+}
+
+fn blocks(lifecycle: &Value) -> bool {
+    lifecycle["preDelete"]["labelsHandler"][names::BLOCK] == "true"
 }
 
 fn template_containers(list: Option<&Value>) -> Vec<TemplateContainer> {

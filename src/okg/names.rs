@@ -20,6 +20,8 @@ pub const GS_DELETING: &str = "game.kruise.io/gs-deleting";
 pub const NODE_NAME: &str = "game.kruise.io/node-name";
 /// Prefix of labels and annotations that are copied from GameServer to pod (`gs-sync/…`).
 pub const GS_SYNC: &str = "gs-sync/";
+/// Our label, copied from GameServer to pod: while it is `"true"`, the preDelete hook keeps the room.
+pub const BLOCK: &str = "gs-sync/okgscript-block";
 /// Pod annotation: when the label gs-opsState changed.
 pub const OPS_STATE_CHANGED: &str = "game.kruise.io/opsState-last-changed-time";
 /// Pod annotation: when the label gs-state changed.

@@ -1,6 +1,7 @@
 //! `lossless_release.rhai` as a user runs it: on the embedded cluster, by the real binary.
 
 mod bad_input;
+mod block;
 mod classic;
 mod guards;
 mod interrupt;
