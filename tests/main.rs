@@ -11,6 +11,7 @@ mod cluster;
 mod conformance;
 mod controllers;
 mod envtest;
+mod faults;
 mod plan;
 mod races;
 mod readme;

@@ -658,7 +658,15 @@ fn free(host: &Arc<Host>, gss: &str) -> ScriptResult<i64> {
                 }
                 return Ok(i64::try_from(gone.len()).unwrap_or(i64::MAX));
             }
-            Err(error) if matches!(error.kind, Kind::Conflict | Kind::Unknown) => {}
+            Err(error) if error.kind == Kind::Unknown => {
+                // The answer was lost; our annotation tells whether the patch arrived.
+                let now = set_afresh(host, gss)?;
+                if reserved_by(&now).is_none_or(|(_, left)| left.is_disjoint(&gone)) {
+                    host.note(Note::Freed { set: gss.to_owned(), ids: gone.iter().copied().collect() });
+                    return Ok(i64::try_from(gone.len()).unwrap_or(i64::MAX));
+                }
+            }
+            Err(error) if error.kind == Kind::Conflict => {}
             Err(error) => return Err(throw(error)),
         }
     }

@@ -267,7 +267,8 @@ async fn write_one(cluster: &Cluster, room: &Room, field: &Field) -> Written {
                         Now::Other(reason) => return Written::Skipped(reason),
                         Now::AsWanted if error.kind != Kind::Conflict => return Written::Changed(change(&now)),
                         Now::AsWanted => return Written::Skipped(format!("somebody else set it to {}", field.text())),
-                        Now::AsJudged if error.kind == Kind::Conflict && attempt > 0 => {
+                        // No `test` fails on what was judged: the patch itself is refused.
+                        Now::AsJudged if error.data.contains_key("guard") && attempt > 0 => {
                             return Written::Failed(format!("the server refuses the patch: {}", said(&error)));
                         }
                         Now::AsJudged => {}

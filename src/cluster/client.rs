@@ -434,19 +434,19 @@ impl Cluster {
     }
 
     /// Sends a write from a task of its own: who gives up waiting for it does not take it back, and the journal
-    /// learns how it ended.
+    /// learns how it ended. One that was surely not carried out is sent again.
     async fn write<T: DeserializeOwned>(&self, call: Call, request: Request<Body>) -> Result<T, Diagnostic> {
-        let cluster = self.clone();
-        let words = call.clone();
-        let sent = tokio::spawn(async move {
-            let answer = cluster.send(&call, request).await?;
-            Ok(answer.body)
+        let answer = again(&call, request, |request| {
+            let (cluster, words) = (self.clone(), call.clone());
+            let sent = tokio::spawn(async move { cluster.send_once(&words, request).await });
+            async {
+                match sent.await {
+                    Ok(result) => result,
+                    Err(error) => Err(self.0.origin.unknown(&call, error.to_string())),
+                }
+            }
         });
-        let body = match sent.await {
-            Ok(result) => result?,
-            Err(error) => return Err(self.0.origin.unknown(&words, error.to_string())),
-        };
-        self.parse(&words, &body)
+        self.parse(&call, &answer.await?.body)
     }
 
     /// Opens the way to the server, if that is still to be done: a login may take a person longer than a request.
@@ -457,8 +457,13 @@ impl Cluster {
         }
     }
 
-    /// Sends a request and reads the whole answer within the request's time.
+    /// Sends a request and reads the whole answer, again if the server could not serve it just then.
     pub(super) async fn send(&self, call: &Call, request: Request<Body>) -> Result<Answer, Diagnostic> {
+        again(call, request, |request| self.send_once(call, request)).await
+    }
+
+    /// Sends a request and reads the whole answer within the request's time.
+    async fn send_once(&self, call: &Call, request: Request<Body>) -> Result<Answer, Diagnostic> {
         self.ready().await?;
         let exchange = async {
             let answer = self.open(call, request).await?;
@@ -487,6 +492,60 @@ impl Cluster {
     pub(super) fn parse<T: DeserializeOwned>(&self, call: &Call, body: &[u8]) -> Result<T, Diagnostic> {
         serde_json::from_slice(body).map_err(|error| self.0.origin.unreadable(call, &error))
     }
+}
+
+/// Pauses before a request is sent again.
+const PAUSES: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(3)];
+
+/// The longest `Retry-After` that is waited for.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Sends a request, and again after a pause where the same may succeed and nothing can be done twice: the server said
+/// that it did not carry it out, or a read broke off.
+async fn again<F: Future<Output = Result<Answer, Diagnostic>>>(
+    call: &Call,
+    request: Request<Body>,
+    send: impl Fn(Request<Body>) -> F,
+) -> Result<Answer, Diagnostic> {
+    let (mut request, mut pauses) = (request, PAUSES.into_iter());
+    loop {
+        let next = copy(&request);
+        let error = match send(request).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        let first = pauses.len() == PAUSES.len();
+        let wait = pauses.next().and_then(|pause| wait_for(call, &error, pause, first));
+        let (Some(next), Some(wait)) = (next, wait) else { return Err(error) };
+        tokio::time::sleep(wait).await;
+        request = next;
+    }
+}
+
+/// Returns how long to wait before the same request is sent again, if that makes sense.
+fn wait_for(call: &Call, error: &Diagnostic, pause: Duration, first: bool) -> Option<Duration> {
+    use crate::diagnostic::Kind::{TooManyRequests, Unavailable};
+    let code = error.data.get("code").and_then(Value::as_u64);
+    match error.kind {
+        TooManyRequests => {
+            let asked = error.data.get("retry_after_seconds").and_then(Value::as_u64).map(Duration::from_secs);
+            asked.map_or(Some(pause), |asked| (asked <= LONGEST).then_some(asked.max(pause)))
+        }
+        Unavailable if code.is_some_and(|code| code >= 500) => Some(pause),
+        Unavailable if !call.writes() && error.data.contains_key("broken") => Some(pause),
+        // Who did not answer in time is asked once more: the connection may have been dead.
+        Unavailable if !call.writes() && error.data.contains_key("silent") && first => Some(pause),
+        _ => None,
+    }
+}
+
+/// Copies a request whose body lies in memory, as ours do.
+fn copy(request: &Request<Body>) -> Option<Request<Body>> {
+    let mut copy = head(request.method().as_str(), "/", request.headers().clone(), request.body().try_clone()?);
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    *copy.extensions_mut() = request.extensions().clone();
+    Some(copy)
 }
 
 /// An answer, read to its end.

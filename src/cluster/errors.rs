@@ -202,6 +202,7 @@ impl Origin {
             format!("the API server did not {} {} in time", call.verb, call.object()),
         ))
         .why(why)
+        .with("silent", true)
         .help("`--request-timeout` gives it longer")
     }
 
@@ -250,7 +251,7 @@ impl Origin {
         };
         let diagnostic = Diagnostic::new(Kind::Unavailable, what).why(format!("{}: {chain}", self.way()));
         self.place(if sent {
-            diagnostic.help("call it inside `retry_backoff`, or run again")
+            diagnostic.with("broken", true).help("call it inside `retry_backoff`, or run again")
         } else {
             diagnostic
                 .help("is the cluster running, and its address in the kubeconfig right? `--context` chooses another")

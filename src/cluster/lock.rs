@@ -87,7 +87,8 @@ impl Lock {
             tries += 1;
             match claim(cluster, &request).await {
                 Ok(lease) => break lease,
-                Err(error) if error.kind == Kind::Conflict && tries < ATTEMPTS => {}
+                // After a lost answer the Lease may be ours already.
+                Err(error) if matches!(error.kind, Kind::Conflict | Kind::Unknown) && tries < ATTEMPTS => {}
                 Err(error) => return Err(error),
             }
         };
@@ -117,14 +118,23 @@ impl Lock {
         if lost {
             return Ok(());
         }
-        lease["spec"]["holderIdentity"] = json!("");
-        lease["spec"]["leaseDurationSeconds"] = json!(1);
-        let written = store(&self.cluster, &self.request, &lease).await;
-        match written {
-            // Somebody else has it by now: it is not ours to give back.
-            Err(error) if error.kind == Kind::Conflict => Ok(()),
-            written => written.map(|_| ()),
+        for _ in 0..ATTEMPTS {
+            lease["spec"]["holderIdentity"] = json!("");
+            lease["spec"]["leaseDurationSeconds"] = json!(1);
+            match store(&self.cluster, &self.request, &lease).await {
+                // Somebody else has it by now, or our own last write was done though its answer was lost.
+                Err(error) if matches!(error.kind, Kind::Conflict | Kind::Unknown) => {
+                    match look(&self.cluster, &self.request).await {
+                        Ok(ours) => lease = ours,
+                        Err(error) if error.kind == Kind::Refused => return Ok(()),
+                        Err(error) => return Err(error),
+                    }
+                }
+                written => return written.map(|_| ()),
+            }
         }
+        let what = format!("the Lease `{}` could not be given back", self.request.lease());
+        Err(Diagnostic::new(Kind::Unavailable, what).help("it expires by itself within half a minute"))
     }
 }
 

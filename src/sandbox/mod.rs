@@ -23,6 +23,7 @@ pub mod object;
 mod patch;
 pub mod players;
 mod quantity;
+pub mod requests;
 pub mod routes;
 mod rules;
 pub mod scaler;
@@ -48,6 +49,7 @@ use self::controllers::Controllers;
 use self::faults::Faults;
 use self::object::Actor;
 use self::players::Players;
+use self::requests::Requests;
 use self::routes::HttpOptions;
 use self::scenario::Scenario;
 use self::webhooks::Webhooks;
@@ -72,11 +74,13 @@ pub struct Options {
     pub token: Option<String>,
     /// By how much the world's own delays are shorter.
     pub speed: f64,
+    /// Where requests are written down, if anywhere.
+    pub requests: Option<Requests>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { scenario: None, seed: 1, empty: false, controllers: true, token: None, speed: 1.0 }
+        Options { scenario: None, seed: 1, empty: false, controllers: true, token: None, speed: 1.0, requests: None }
     }
 }
 
@@ -101,7 +105,8 @@ impl Sandbox {
             autoscaler::define(&api)?;
         }
         let faults = Faults::started(&scenario.faults, clock, options.seed, options.speed);
-        let http = HttpOptions { token: options.token.clone(), seed: options.seed, faults, ..HttpOptions::default() };
+        let (token, requests) = (options.token.clone(), options.requests.clone());
+        let http = HttpOptions { token, seed: options.seed, faults, requests, ..HttpOptions::default() };
         let params = scenario.params.clone();
         api.set_containers(scenario.containers.clone());
         let mut sandbox =

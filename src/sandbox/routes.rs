@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::api::Api;
 use super::faults::{Answer, Asked, Faults, Verdict};
+use super::requests::Requests;
 use super::wire::request::Request;
 use super::wire::{answer, dispatch, memory};
 use super::{kinds, object};
@@ -26,6 +27,8 @@ pub struct HttpOptions {
     pub tokens: Vec<(String, String, Vec<String>)>,
     /// What goes wrong on request.
     pub faults: Faults,
+    /// Where requests are written down, if anywhere.
+    pub requests: Option<Requests>,
     /// The seed of the time that each request takes when the clock jumps.
     pub seed: u64,
 }
@@ -86,12 +89,16 @@ async fn enter(server: State<Server>, request: http::Request<Body>) -> Response 
 }
 
 async fn handle(State(server): State<Server>, request: http::Request<Body>) -> Response {
+    let noted = server.options.requests.as_ref().map(|requests| (requests, requests.asked(&request)));
     server.take_time().await;
     let accept = request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("").to_owned();
     let request = match Request::read(&server.api, request, &server.options).await {
         Ok(request) => request,
         Err(status) => return answer::refusal(&status, &accept),
     };
+    if let Some((requests, place)) = noted {
+        requests.came(place, &request);
+    }
     let verdict = server.judge(&request);
     if !verdict.delay.is_zero() {
         tokio::time::sleep(verdict.delay).await;
@@ -101,10 +108,20 @@ async fn handle(State(server): State<Server>, request: http::Request<Body>) -> R
     }
     let request = Request { age: verdict.age, ..request };
     let outcome = dispatch::answer(&server.api, request, verdict.watch).await;
+    let mut response = outcome.unwrap_or_else(|status| answer::refusal(&status, &accept));
+    if let Some((requests, place)) = noted {
+        response = requests.done(place, response).await;
+    }
+    if !verdict.late.is_zero() {
+        tokio::time::sleep(verdict.late).await;
+    }
     if let Some(answer) = verdict.answer {
         return broken(&answer);
     }
-    outcome.unwrap_or_else(|status| answer::refusal(&status, &accept))
+    if let Some((requests, place)) = noted {
+        requests.told(place);
+    }
+    response
 }
 
 /// Returns what a fault lets the client see.

@@ -9,13 +9,16 @@ use serde_json::{Value, json};
 
 use super::scripted::{Answer, Server, Step, list, object, status};
 
+/// How often a request is sent at most.
+const SENT: usize = 4;
+
 async fn read(answer: Answer) -> Diagnostic {
-    let cluster = Server::new([answer]).cluster();
+    let cluster = Server::new(vec![answer; SENT]).cluster();
     cluster.get::<Value>(&kind::GAME_SERVER, "prod", "demo-3").await.unwrap_err()
 }
 
 async fn write(answer: Answer) -> Diagnostic {
-    let cluster = Server::new([answer]).cluster();
+    let cluster = Server::new(vec![answer; SENT]).cluster();
     let patch = Patch::Merge(json!({ "spec": { "opsState": "Maintaining" } }));
     cluster.patch::<Value>(&kind::GAME_SERVER, "prod", "demo-3", None, &patch).await.unwrap_err()
 }
@@ -92,8 +95,37 @@ async fn a_failed_guard_is_a_conflict_that_says_so() {
 async fn the_server_may_say_when_to_come_back() {
     let mut busy = status(429, "TooManyRequests", "slow down");
     busy["details"] = json!({ "retryAfterSeconds": 7 });
+    let begun = tokio::time::Instant::now();
     let error = read(Answer::Json(429, busy)).await;
-    assert_eq!(error.data["retry_after_seconds"], 7);
+    assert_eq!((&error.data["retry_after_seconds"], begun.elapsed().as_secs()), (&json!(7), 21));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_surely_not_done_is_sent_again_and_nothing_else() {
+    let patch = Patch::Json(json!([{ "op": "replace", "path": "/state", "value": "two" }]));
+    let done = || Answer::Json(200, object("demo-3", 3, "one"));
+    let busy = || failed(503, "ServiceUnavailable", "starting");
+    let cases = [
+        (vec![busy(), busy(), done()], (3, 3)),
+        (vec![failed(429, "TooManyRequests", "slow down"), done()], (2, 2)),
+        (vec![failed(500, "InternalError", "failed calling webhook"), done()], (2, 2)),
+        // Reads may be repeated whatever became of them; of a write nobody knows then.
+        (vec![Answer::Reset, done()], (2, 1)),
+        (vec![failed(504, "Timeout", "timeout"), done()], (2, 1)),
+        (vec![Answer::Never, done()], (2, 1)),
+        // What will be answered the same again is asked once.
+        (vec![failed(409, "Conflict", "changed"), done()], (1, 1)),
+        (vec![failed(410, "Expired", "too old"), done()], (1, 1)),
+        (vec![failed(403, "Forbidden", "no"), done()], (1, 1)),
+        (vec![busy(); 9], (SENT, SENT)),
+        (vec![Answer::Never; 9], (2, 1)),
+    ];
+    for (index, (answers, expected)) in cases.into_iter().enumerate() {
+        let (reading, writing) = (Server::new(answers.clone()), Server::new(answers));
+        let _ = reading.cluster().get::<Value>(&kind::GAME_SERVER, "prod", "demo-3").await;
+        let _ = writing.cluster().patch::<Value>(&kind::GAME_SERVER, "prod", "demo-3", None, &patch).await;
+        assert_eq!((reading.asked().len(), writing.asked().len()), expected, "case {index}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

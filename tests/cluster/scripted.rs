@@ -13,6 +13,7 @@ use okgscript::cluster::Cluster;
 use serde_json::{Value, json};
 
 /// One answer.
+#[derive(Clone)]
 pub enum Answer {
     /// A status and a JSON body.
     Json(u16, Value),
@@ -25,6 +26,7 @@ pub enum Answer {
 }
 
 /// One step of a watch.
+#[derive(Clone)]
 pub enum Step {
     /// Time passes.
     Wait(Duration),

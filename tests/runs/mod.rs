@@ -2,5 +2,5 @@
 
 mod kill;
 pub mod proxy;
-mod truth;
+pub mod truth;
 pub mod world;

@@ -22,12 +22,12 @@ pub fn check(receipt: &Value, log: &[Exchange]) -> Result<(), String> {
     Ok(())
 }
 
-fn sorted(mut items: Vec<Value>) -> Value {
+pub fn sorted(mut items: Vec<Value>) -> Value {
     items.sort_by_key(Value::to_string);
     Value::Array(items)
 }
 
-fn list(value: &Value) -> Vec<Value> {
+pub fn list(value: &Value) -> Vec<Value> {
     value.as_array().cloned().unwrap_or_default()
 }
 
@@ -73,21 +73,21 @@ fn requests(receipt: &Value, log: &[Exchange]) -> Value {
     json!(if passed <= all && passed + unanswered >= all { passed } else { all })
 }
 
-fn operation<'a>(body: &'a Value, op: &[&str], path: &str) -> Option<&'a Value> {
+pub fn operation<'a>(body: &'a Value, op: &[&str], path: &str) -> Option<&'a Value> {
     let found = |it: &&Value| op.contains(&it["op"].as_str().unwrap()) && it["path"] == path;
     body.as_array().into_iter().flatten().find(found).map(|it| &it["value"])
 }
 
-fn tested<'a>(body: &'a Value, path: &str) -> Option<&'a Value> {
+pub fn tested<'a>(body: &'a Value, path: &str) -> Option<&'a Value> {
     operation(body, &["test"], path)
 }
 
-fn wanted<'a>(body: &'a Value, path: &str) -> Option<&'a Value> {
+pub fn wanted<'a>(body: &'a Value, path: &str) -> Option<&'a Value> {
     operation(body, &["add", "replace"], path)
 }
 
 /// Ids of a list like `["0-2", 7]`.
-fn ids(value: Option<&Value>) -> Vec<i64> {
+pub fn ids(value: Option<&Value>) -> Vec<i64> {
     let mut ids = Vec::new();
     for entry in value.and_then(Value::as_array).into_iter().flatten() {
         let text = entry.as_str().map_or_else(|| entry.to_string(), str::to_owned);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use okgscript::bindings::host::{Parts, Source};
 use okgscript::bindings::stage::{Event, Stage};
@@ -11,11 +12,66 @@ use okgscript::sandbox::{Options, Sandbox};
 use okgscript::script::{Interrupt, STACK_SIZE};
 use okgscript::session::{Desk, Session, simulated_runtime};
 use serde_json::Value;
+use tokio::runtime::Runtime;
 
 struct Silent;
 
 impl Stage for Silent {
     fn show(&self, _: &Event) {}
+}
+
+/// An embedded cluster in this process.
+pub struct Fresh {
+    pub sandbox: Sandbox,
+    runtime: Arc<Runtime>,
+    clock: Clock,
+    seed: u64,
+}
+
+impl Fresh {
+    /// Opens a session for a run. `prepare` is shown the engine first and returns the script's parameters.
+    pub fn session(&self, run: &str, prepare: impl FnOnce(&mut Desk) -> BTreeMap<String, Value>) -> Session {
+        let cluster = Cluster::in_process(self.sandbox.router(), "default", "sandbox", self.clock);
+        let interrupt = Interrupt::new();
+        let mut desk = Desk::new(&interrupt);
+        let params = prepare(&mut desk);
+        let parts = Parts {
+            clock: self.clock,
+            interrupt,
+            sources: desk.sources.clone(),
+            stage: Arc::new(Silent),
+            params,
+            run: run.to_owned(),
+            record: None,
+            seed: self.seed,
+            exclusive: true,
+            plan: false,
+            runtime: self.runtime.clone(),
+            source: Source::Ready(cluster),
+        };
+        desk.open(parts)
+    }
+
+    /// Lets time pass.
+    pub fn pass(&self, seconds: u64) {
+        self.runtime.block_on(tokio::time::sleep(Duration::from_secs(seconds)));
+    }
+}
+
+/// Starts a cluster on simulated time and works with it, on a thread that scripts can run on.
+pub fn fresh<T: Send>(options: &Options, work: impl FnOnce(&Fresh) -> T + Send) -> T {
+    let run = || {
+        let runtime = simulated_runtime().unwrap();
+        let _inside = runtime.enter();
+        let clock = Clock::simulated("2026-01-05T04:00:00Z".parse().unwrap());
+        let sandbox = runtime.block_on(Sandbox::start(options, clock));
+        let sandbox = sandbox.unwrap_or_else(|error| panic!("{}", error.draw(false)));
+        work(&Fresh { sandbox, runtime: runtime.clone(), clock, seed: options.seed })
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK_SIZE).spawn_scoped(scope, run);
+        thread.unwrap().join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 /// Runs `work` in a session on a fresh cluster. `prepare` is shown the engine first and returns the script's parameters.
@@ -24,34 +80,5 @@ pub fn on_cluster<T: Send>(
     prepare: impl FnOnce(&mut Desk) -> BTreeMap<String, Value> + Send,
     work: impl FnOnce(&Session, &Sandbox) -> T + Send,
 ) -> T {
-    let run = || {
-        let runtime = simulated_runtime().unwrap();
-        let _inside = runtime.enter();
-        let clock = Clock::simulated("2026-01-05T04:00:00Z".parse().unwrap());
-        let sandbox = runtime.block_on(Sandbox::start(options, clock));
-        let sandbox = sandbox.unwrap_or_else(|error| panic!("{}", error.draw(false)));
-        let cluster = Cluster::in_process(sandbox.router(), "default", "sandbox", clock);
-        let interrupt = Interrupt::new();
-        let mut desk = Desk::new(&interrupt);
-        let params = prepare(&mut desk);
-        let parts = Parts {
-            clock,
-            interrupt,
-            sources: desk.sources.clone(),
-            stage: Arc::new(Silent),
-            params,
-            run: "test".to_owned(),
-            record: None,
-            seed: options.seed,
-            exclusive: true,
-            plan: false,
-            runtime: runtime.clone(),
-            source: Source::Ready(cluster),
-        };
-        work(&desk.open(parts), &sandbox)
-    };
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().stack_size(STACK_SIZE).spawn_scoped(scope, run);
-        thread.unwrap().join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+    fresh(options, |fresh| work(&fresh.session("test", prepare), &fresh.sandbox))
 }

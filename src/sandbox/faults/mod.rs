@@ -64,7 +64,7 @@ pub struct Fault {
     pub message: Option<String>,
     /// Seconds of the header `Retry-After`.
     pub retry_after: Option<u64>,
-    /// How long the answer takes.
+    /// How long the request waits before it is done; with `after_applying`, how long its answer waits.
     pub delay: Option<Duration>,
     /// The connection breaks without an answer.
     pub reset: bool,
@@ -140,8 +140,10 @@ pub(super) struct Age {
 /// What the list says about one request.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Verdict {
-    /// How long the answer takes.
+    /// How long the request waits.
     pub delay: Duration,
+    /// How long the answer waits after the request is done.
+    pub late: Duration,
     /// What the client sees instead of the answer.
     pub answer: Option<Answer>,
     /// Whether the request is done nevertheless.
@@ -251,7 +253,8 @@ impl Faults {
             if !armed.fault.of_requests() || !armed.fault.now(passed) || !armed.fault.meets(asked) || !armed.fires() {
                 continue;
             }
-            verdict.delay += armed.fault.delay.unwrap_or_default();
+            let slow = armed.fault.delay.unwrap_or_default();
+            *if armed.fault.after_applying { &mut verdict.late } else { &mut verdict.delay } += slow;
             if armed.fault.only_slow() {
                 continue;
             }
@@ -283,12 +286,16 @@ impl Faults {
         if !verdict.delay.is_zero() {
             tokio::time::sleep(verdict.delay).await;
         }
-        let Some(answer) = verdict.answer else { return act(verdict.age) };
-        if verdict.after_applying {
-            // What became of it nobody hears.
-            let _ = act(verdict.age);
+        let refused = verdict.answer.map(Answer::status);
+        if let Some(status) = refused.as_ref().filter(|_| !verdict.after_applying) {
+            return Err(status.clone());
         }
-        Err(answer.status())
+        let outcome = act(verdict.age);
+        if !verdict.late.is_zero() {
+            tokio::time::sleep(verdict.late).await;
+        }
+        // What became of a request that fails after all nobody hears.
+        refused.map_or(outcome, Err)
     }
 
     /// Returns how much later OKG notices a change of this GameServer.

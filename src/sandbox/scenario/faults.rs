@@ -39,7 +39,7 @@ const SORTS: &[Sort] = &[
     answer("unavailable", 503, ALL),
     answer("timeout", 504, ALL),
     other("reset", ALL, &["applied"]),
-    other("slow", ALL, &["delay"]),
+    other("slow", ALL, &["delay", "applied"]),
     other("staleList", &["list"], &["lag"]),
     other("watchEnds", &["watch"], &["after"]),
     other("watchSilent", &["watch"], &["after"]),
