@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::kinds::Kind;
+use super::schema::place::Place;
 use super::schema::typed::Reader;
 use super::schema::{structural, table};
 use super::{convert, object, rules};
@@ -47,7 +48,7 @@ fn custom(kind: &Kind, version: &str, mut body: Value) -> Result<(Value, Vec<Str
     // Another kind in the body is refused later; until then nobody knows what it looks like.
     let own = ["", kind.kind.as_str()].contains(&object::text_at(&body, &["kind"]));
     if own {
-        structural::prune(&mut body, &form.schema, "", &mut paths);
+        structural::prune(&mut body, &form.schema, &Place::ROOT, &mut paths);
         structural::fill(&mut body, &form.schema);
     }
     body["metadata"] = meta;

@@ -290,21 +290,26 @@ fn update(
     source: Source,
 ) -> Result<Written, Status> {
     let is_patch = matches!(source, Source::Patch(_));
-    let read = match &source {
-        Source::Body(body) => Some(read_body(kind, body.clone(), options)?),
-        Source::Patch(_) => None,
+    let source = match source {
+        Source::Body(body) => Ok(read_body(kind, body, options)?),
+        Source::Patch(patch) => Err(patch),
     };
     let current = state.store.get(&kind.shelf, namespace, name).ok_or_else(|| Status::not_found(&kind.key, name))?;
     let now = object::stamp(state.clock.now());
     let mut applied = None;
-    let (mut next, mut warnings) = match (read, &source) {
-        (Some(read), _) => read,
-        (None, Source::Patch(patch)) => {
-            let outcome = patched(kind, actor, subresource, &current, patch, options, &now)?;
+    let (mut next, mut warnings) = match source {
+        Ok(read) => read,
+        Err(patch) => {
+            let apply = || patched(kind, actor, subresource, &current, patch, options, &now);
+            let outcome = apply()?;
             applied = outcome.1;
-            read_patched(kind, outcome.0, options)?
+            // Only a refusal shows the object; then the patch is applied once more.
+            let refused = |why: String| {
+                let shown = apply().map(|(value, _)| value.to_string()).unwrap_or_default();
+                Status::unreadable_patch(&shown, &why)
+            };
+            read_patched(kind, outcome.0, options).map_err(refused)?
         }
-        (None, Source::Body(_)) => (Value::Null, Vec::new()),
     };
     if is_patch && object::name(&next) != name {
         let found = object::name(&next);
@@ -420,12 +425,9 @@ fn patched(
     Ok((next, None))
 }
 
-fn read_patched(kind: &Kind, value: Value, options: &WriteOptions) -> Result<(Value, Vec<String>), Status> {
-    let shown = value.to_string();
-    let refused = |why: String| Status::unreadable_patch(&shown, &why);
-    let Decoded { value, findings: found } = decode(kind, version_of(kind, options), value).map_err(refused)?;
-    let warnings = findings(found, options).map_err(refused)?;
-    Ok((value, warnings))
+fn read_patched(kind: &Kind, value: Value, options: &WriteOptions) -> Result<(Value, Vec<String>), String> {
+    let Decoded { value, findings: found } = decode(kind, version_of(kind, options), value)?;
+    Ok((value, findings(found, options)?))
 }
 
 /// Returns where the real server keeps a kind in its store, which some refusals tell.

@@ -1,9 +1,15 @@
-//! How much a large GameServerSet costs on virtual time: made, Ready and listed.
+//! How much a large GameServerSet costs on virtual time: made, Ready and listed, in time and memory.
+//!
+//! `cargo bench --bench rooms [-- COUNT…]`
+
+#![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
+
+#[allow(dead_code, reason = "no benchmark needs all of it")]
+mod figure;
 
 use std::hint::black_box;
 use std::time::Duration;
 
-use criterion::{Criterion, criterion_group, criterion_main};
 use okgscript::clock::Clock;
 use okgscript::sandbox::object::Actor;
 use okgscript::sandbox::{Options, Sandbox};
@@ -12,8 +18,8 @@ use serde_json::json;
 const GSS: &str = "gameserversets.game.kruise.io";
 const GS: &str = "gameservers.game.kruise.io";
 
-/// Makes a set of `rooms`, waits until all are Ready, and lists them.
-fn fill(rooms: usize) {
+/// Makes a set of `rooms`, waits until all are Ready, and lists them; returns how many writes that took.
+fn fill(rooms: usize) -> u64 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
     runtime.expect("a runtime").block_on(async {
         let clock = Clock::simulated("2026-06-01T08:00:00Z".parse().expect("a time"));
@@ -31,6 +37,7 @@ fn fill(rooms: usize) {
             },
         });
         let api = sandbox.api();
+        let begun = api.version();
         api.create(&Actor::controller("bench"), GSS, set).expect("the set is created");
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -39,21 +46,32 @@ fn fill(rooms: usize) {
                 let listed = api.list(GS, Some("default"));
                 if listed.iter().filter(|gs| gs["status"]["currentState"] == "Ready").count() == rooms {
                     black_box(listed);
-                    return;
+                    return api.version() - begun;
                 }
             }
         }
-    });
+    })
 }
 
-fn rooms(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("rooms of one set made, Ready and listed");
-    group.sample_size(10).warm_up_time(Duration::from_millis(1)).measurement_time(Duration::from_secs(5));
-    for rooms in [100, 1000, 10_000] {
-        group.bench_function(rooms.to_string(), |bencher| bencher.iter(|| fill(rooms)));
+fn main() {
+    let asked: Vec<usize> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
+    let counts = if asked.is_empty() { vec![100, 1000, 10_000] } else { asked };
+    let mut first = None;
+    for rooms in counts {
+        let (took, writes) = figure::best((3000 / rooms).clamp(1, 10), || fill(rooms));
+        let each = took.wall.as_secs_f64() / rooms as f64;
+        let against = each / *first.get_or_insert(each);
+        println!(
+            "{rooms} rooms of one set made, Ready and listed: {:.3} s, {writes} writes of {:.1} µs, \
+             {against:.2} times the first line's time a room",
+            took.wall.as_secs_f64(),
+            took.wall.as_secs_f64() * 1e6 / writes as f64,
+        );
+        if rooms == 10_000 {
+            figure::show_time(took, 10.0);
+            if let Some(peak) = figure::peak_memory() {
+                figure::show("  memory at its peak", peak as f64 / f64::from(1 << 20), 1536.0, "MiB");
+            }
+        }
     }
-    group.finish();
 }
-
-criterion_group!(benches, rooms);
-criterion_main!(benches);

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
+use super::room::Room;
 use crate::okg::names;
 use crate::sandbox::object::{self, Change, ChangeKind, Object};
 
@@ -21,9 +22,15 @@ pub struct Cache(Arc<Mutex<Indices>>);
 #[derive(Default)]
 struct Indices {
     /// Pods by namespace and label owner-gss.
-    rooms: BTreeMap<Set, BTreeMap<i32, Object>>,
+    rooms: BTreeMap<Set, BTreeMap<i32, Arc<Room>>>,
     /// Objects by the uid of each of their owners.
-    dependents: BTreeMap<Arc<str>, BTreeMap<Place, Object>>,
+    dependents: BTreeMap<Arc<str>, BTreeMap<Place, Dependent>>,
+}
+
+#[derive(Clone)]
+enum Dependent {
+    Pod(Arc<Room>),
+    Other(Object),
 }
 
 impl Cache {
@@ -34,10 +41,13 @@ impl Cache {
     /// Takes a change over.
     pub fn apply(&self, change: &Change) {
         let mut indices = self.indices();
-        if let Some(previous) = &change.previous {
+        let deleted = change.kind == ChangeKind::Deleted;
+        if let Some(previous) = &change.previous
+            && (deleted || moved(&change.resource, previous, &change.object))
+        {
             indices.remove(&change.resource, previous);
         }
-        if change.kind == ChangeKind::Deleted {
+        if deleted {
             indices.remove(&change.resource, &change.object);
         } else {
             indices.insert(&change.resource, &change.object);
@@ -45,19 +55,36 @@ impl Cache {
     }
 
     /// Returns the pods whose label says that they belong to a GameServerSet, by ordinal.
-    pub fn rooms(&self, namespace: &str, set: &str) -> Vec<Object> {
+    pub fn rooms(&self, namespace: &str, set: &str) -> Vec<Arc<Room>> {
         let indices = self.indices();
         let rooms = indices.rooms.get(&(Arc::from(namespace), Arc::from(set)));
         rooms.map(|rooms| rooms.values().cloned().collect()).unwrap_or_default()
     }
 
-    /// Returns the objects of one resource that an object owns, by name.
-    pub fn owned(&self, uid: &str, resource: &str) -> Vec<Object> {
+    /// Returns the pods that an object owns, by name.
+    pub fn pods(&self, owner: &str) -> Vec<Arc<Room>> {
+        let pod = |dependent: &Dependent| match dependent {
+            Dependent::Pod(room) => Some(room.clone()),
+            Dependent::Other(_) => None,
+        };
+        self.owned(owner, "pods", pod)
+    }
+
+    /// Returns the objects of another resource that an object owns, by name.
+    pub fn objects(&self, owner: &str, resource: &str) -> Vec<Object> {
+        let object = |dependent: &Dependent| match dependent {
+            Dependent::Pod(_) => None,
+            Dependent::Other(object) => Some(object.clone()),
+        };
+        self.owned(owner, resource, object)
+    }
+
+    fn owned<T>(&self, owner: &str, resource: &str, read: impl Fn(&Dependent) -> Option<T>) -> Vec<T> {
         let indices = self.indices();
-        let Some(dependents) = indices.dependents.get(uid) else { return Vec::new() };
+        let Some(dependents) = indices.dependents.get(owner) else { return Vec::new() };
         let from: Place = (Arc::from(resource), Arc::from(""), Arc::from(""));
         let range = dependents.range(from..).take_while(|((found, _, _), _)| &**found == resource);
-        range.map(|(_, object)| object.clone()).collect()
+        range.filter_map(|(_, dependent)| read(dependent)).collect()
     }
 
     /// Returns the places of all objects that an object owns.
@@ -65,20 +92,35 @@ impl Cache {
         let indices = self.indices();
         indices.dependents.get(uid).map(|dependents| dependents.keys().cloned().collect()).unwrap_or_default()
     }
+
+    /// Returns whether an object owns any.
+    pub fn has_dependents(&self, uid: &str) -> bool {
+        self.indices().dependents.contains_key(uid)
+    }
 }
 
 impl Indices {
     fn insert(&mut self, resource: &Arc<str>, object: &Object) {
-        if let Some((set, ordinal)) = room(resource, object) {
-            self.rooms.entry(set).or_default().insert(ordinal, object.clone());
-        }
+        let dependent = if &**resource == "pods" {
+            let room = Arc::new(Room::new(object.clone()));
+            if let Some((set, ordinal)) = room_of(resource, object) {
+                self.rooms.entry(set).or_default().insert(ordinal, room.clone());
+            }
+            Dependent::Pod(room)
+        } else {
+            Dependent::Other(object.clone())
+        };
         for uid in owner_uids(object) {
-            self.dependents.entry(Arc::from(uid)).or_default().insert(place(resource, object), object.clone());
+            let place = place(resource, object);
+            match self.dependents.get_mut(uid) {
+                Some(dependents) => dependents.insert(place, dependent.clone()),
+                None => self.dependents.entry(Arc::from(uid)).or_default().insert(place, dependent.clone()),
+            };
         }
     }
 
     fn remove(&mut self, resource: &Arc<str>, object: &Object) {
-        if let Some((set, ordinal)) = room(resource, object)
+        if let Some((set, ordinal)) = room_of(resource, object)
             && let Some(rooms) = self.rooms.get_mut(&set)
         {
             rooms.remove(&ordinal);
@@ -97,7 +139,13 @@ impl Indices {
     }
 }
 
-fn room(resource: &str, object: &Value) -> Option<(Set, i32)> {
+/// Returns whether a write moved an object to another place in the indices.
+fn moved(resource: &str, before: &Value, after: &Value) -> bool {
+    !owner_uids(before).eq(owner_uids(after))
+        || (resource == "pods" && object::label(before, names::OWNER_GSS) != object::label(after, names::OWNER_GSS))
+}
+
+fn room_of(resource: &str, object: &Value) -> Option<(Set, i32)> {
     if resource != "pods" {
         return None;
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::queue::{Key, Queue};
+use super::room::Room;
 use super::{Controller, Hub, workload};
 use crate::okg::kill::replicas_after_killing;
 use crate::okg::names;
@@ -81,8 +82,7 @@ impl Controller for GameServerSets {
         }
         let pods = hub.cache.rooms(&key.namespace, &key.name);
         super::take(PER_POD, pods.len()).await;
-        let rooms: Vec<ScalePod> = pods.iter().filter_map(|pod| ScalePod::read(pod)).collect();
-        if pass.kill(&asts, &rooms).await? || pass.scale(&asts, &rooms).await? || pass.update(&asts).await? {
+        if pass.kill(&asts, &pods).await? || pass.scale(&asts, &pods).await? || pass.update(&asts).await? {
             return Ok(None);
         }
         pass.report(&asts, &pods).await?;
@@ -140,8 +140,12 @@ impl Pass<'_> {
     }
 
     /// Lowers the replicas by the rooms labelled Kill.
-    async fn kill(&self, asts: &Value, rooms: &[ScalePod]) -> Result<bool, Status> {
-        let replicas = replicas_after_killing(self.replicas(), number(&asts["spec"]["replicas"]), rooms);
+    async fn kill(&self, asts: &Value, pods: &[Arc<Room>]) -> Result<bool, Status> {
+        if !pods.iter().any(|pod| pod.facts().ops_state() == ops_state::KILL) {
+            return Ok(false);
+        }
+        let rooms = for_scaling(pods);
+        let replicas = replicas_after_killing(self.replicas(), number(&asts["spec"]["replicas"]), &rooms);
         if replicas == self.replicas() {
             return Ok(false);
         }
@@ -152,7 +156,7 @@ impl Pass<'_> {
     }
 
     /// Carries replicas and reserved ids over to the workload.
-    async fn scale(&self, asts: &Value, rooms: &[ScalePod]) -> Result<bool, Status> {
+    async fn scale(&self, asts: &Value, pods: &[Arc<Room>]) -> Result<bool, Status> {
         let (set, okg) = (&self.set, &self.hub.okg);
         let explicit = reserve::parse_or_empty(set["spec"].get("reserveGameServerIds"));
         let annotation = set["metadata"]["annotations"][names::RESERVE_IDS].as_str().unwrap_or_default();
@@ -162,7 +166,8 @@ impl Pass<'_> {
             return Ok(false);
         }
         let workload = reserve::parse_or_empty(asts["spec"].get("reserveOrdinals"));
-        let scaling = Scaling { explicit, applied, workload, target: to, pods: rooms };
+        let rooms = for_scaling(pods);
+        let scaling = Scaling { explicit, applied, workload, target: to, pods: &rooms };
         let plan = scaling.plan();
         let strategy = &set["spec"]["scaleStrategy"];
         let written =
@@ -217,11 +222,8 @@ impl Pass<'_> {
     }
 
     /// Writes the status, if it changed.
-    async fn report(&self, asts: &Value, pods: &[Object]) -> Result<(), Status> {
-        let count = |wanted: &dyn Fn(&Value) -> bool| pods.iter().filter(|pod| wanted(pod)).count();
-        let labelled = |value: &'static str| {
-            move |pod: &Value| object::label(pod, names::GS_OPS_STATE).is_some_and(|found| found == value)
-        };
+    async fn report(&self, asts: &Value, pods: &[Arc<Room>]) -> Result<(), Status> {
+        let labelled = |value: &str| pods.iter().filter(|pod| pod.facts().ops_state() == value).count();
         let mut status = Map::new();
         status.insert("replicas".into(), self.replicas().into());
         status.insert("currentReplicas".into(), pods.len().into());
@@ -233,11 +235,10 @@ impl Pass<'_> {
         if updated_ready != 0 {
             status.insert("updatedReadyReplicas".into(), updated_ready.into());
         }
-        let waiting = labelled(ops_state::WAIT_TO_BE_DELETED);
-        status.insert("maintainingReplicas".into(), count(&labelled(ops_state::MAINTAINING)).into());
-        status.insert("waitToBeDeletedReplicas".into(), count(&waiting).into());
-        let preparing = |pod: &Value| object::label(pod, names::GS_STATE) == Some("PreDelete");
-        status.insert("preDeleteReplicas".into(), count(&preparing).into());
+        status.insert("maintainingReplicas".into(), labelled(ops_state::MAINTAINING).into());
+        status.insert("waitToBeDeletedReplicas".into(), labelled(ops_state::WAIT_TO_BE_DELETED).into());
+        let preparing = pods.iter().filter(|pod| pod.facts().state == "PreDelete").count();
+        status.insert("preDeleteReplicas".into(), preparing.into());
         status.insert("observedGeneration".into(), self.set["metadata"]["generation"].clone());
         let selector = &asts["status"]["labelSelector"];
         if selector.as_str().is_some_and(|selector| !selector.is_empty()) {
@@ -249,6 +250,11 @@ impl Pass<'_> {
         self.hub.okg.merge_status(GSS, self.at(), json!({"status": status})).await?;
         Ok(())
     }
+}
+
+/// Returns what scaling knows of pods.
+fn for_scaling(pods: &[Arc<Room>]) -> Vec<ScalePod> {
+    pods.iter().filter_map(|pod| pod.facts().scale.clone()).collect()
 }
 
 fn number(value: &Value) -> i32 {

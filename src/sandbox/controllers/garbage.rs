@@ -153,7 +153,7 @@ impl Collector {
             return self.drop_owners(resource, object, &gone).await;
         }
         let uid = object::meta(object, "uid");
-        let foreground = waits(object, FOREGROUND) || (leaving > 0 && !self.0.cache.dependents(uid).is_empty());
+        let foreground = waits(object, FOREGROUND) || (leaving > 0 && self.0.cache.has_dependents(uid));
         let policy = if waits(object, ORPHAN) {
             "Orphan"
         } else if foreground {

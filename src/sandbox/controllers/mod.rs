@@ -21,6 +21,7 @@ mod pod_probe_marker;
 mod queue;
 mod recorder;
 mod revisions;
+mod room;
 mod scheduler;
 mod service_qualities;
 mod stateful_set;

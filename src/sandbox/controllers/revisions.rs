@@ -24,7 +24,7 @@ pub struct Revisions {
 impl Revisions {
     /// Finds the revisions of a set, and makes or renumbers the one of its present template.
     pub async fn sync(hub: &Hub, set: &Value) -> Result<Revisions, Status> {
-        let mut all = hub.cache.owned(object::meta(set, "uid"), REVISIONS);
+        let mut all = hub.cache.objects(object::meta(set, "uid"), REVISIONS);
         all.sort_by_key(|revision| revision["revision"].as_i64());
         let data = json!({"spec": {"template": with_replace(&set["spec"]["template"])}});
         let next = all.last().and_then(|last| last["revision"].as_i64()).unwrap_or(0) + 1;

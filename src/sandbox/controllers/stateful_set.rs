@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::queue::{Key, Queue};
 use super::revisions::Revisions;
+use super::room::Room;
 use super::stateful_set_status as status_of;
 use super::{Controller, Hub, cache, lifecycle, stateful_set_pods as pods_of, stateful_set_update};
 use crate::okg::int_or_string::max_unavailable;
@@ -59,9 +60,9 @@ impl Controller for StatefulSets {
         if !object::terminating(&set) {
             adopt(hub, &set).await?;
         }
-        let pods = hub.cache.owned(object::meta(&set, "uid"), "pods");
-        let with_ordinal = |pod: Object| Some((names::ordinal(object::name(&pod))?, pod));
-        let mut pods: Vec<(i32, Object)> = pods.into_iter().filter_map(with_ordinal).collect();
+        let pods = hub.cache.pods(object::meta(&set, "uid"));
+        let with_ordinal = |pod: Arc<Room>| Some((pod.facts().ordinal?, pod));
+        let mut pods: Vec<(i32, Arc<Room>)> = pods.into_iter().filter_map(with_ordinal).collect();
         pods.sort_by_key(|(ordinal, _)| *ordinal);
         super::take(PER_POD, pods.len()).await;
         let revisions = Revisions::sync(hub, &set).await?;
@@ -73,7 +74,7 @@ impl Controller for StatefulSets {
             _ => None,
         };
         status_of::report(&pass, failure, walked).await?;
-        revisions.truncate(hub, &set, |name| pods.iter().any(|(_, pod)| revision(pod) == name)).await?;
+        revisions.truncate(hub, &set, |name| pods.iter().any(|(_, pod)| pod.facts().revision == name)).await?;
         outcome.map_err(|failure| match failure {
             Failure::Create(status) | Failure::Other(status) => status,
         })
@@ -84,7 +85,7 @@ impl Controller for StatefulSets {
 async fn adopt(hub: &Hub, set: &Value) -> Result<(), Status> {
     let wanted = set["spec"]["selector"]["matchLabels"][names::OWNER_GSS].as_str().unwrap_or_default();
     for pod in hub.cache.rooms(object::namespace(set), wanted) {
-        if cache::controller_of(&pod).is_none() && !object::terminating(&pod) {
+        if !pod.facts().controlled && !pod.facts().terminating {
             let patch = json!({"metadata": {
                 "uid": object::meta(&pod, "uid"),
                 "ownerReferences": [super::workload::owner_reference(set)],
@@ -120,7 +121,7 @@ pub(super) struct Pass<'a> {
     pub set: &'a Object,
     pub revisions: &'a Revisions,
     /// The set's pods, by ordinal.
-    pub pods: &'a [(i32, Object)],
+    pub pods: &'a [(i32, Arc<Room>)],
 }
 
 impl Pass<'_> {
@@ -144,7 +145,7 @@ impl Pass<'_> {
         let mut soonest = self.refresh_all().await?;
         self.create_missing(&wanted).await?;
         for (ordinal, pod) in self.pods.iter().rev() {
-            if !wanted.contains(ordinal) && !object::terminating(pod) {
+            if !wanted.contains(ordinal) && !pod.facts().terminating {
                 self.keep_claims(pod, true).await?;
                 self.delete(pod).await?;
             }
@@ -161,7 +162,7 @@ impl Pass<'_> {
     async fn refresh_all(&self) -> Result<Option<Duration>, Failure> {
         let mut soonest = None;
         for (_, pod) in self.pods {
-            if !object::terminating(pod) {
+            if pod.facts().gated && !pod.facts().terminating {
                 soonest = sooner(soonest, stateful_set_update::refresh_gates(self, pod).await?);
             }
         }
@@ -173,15 +174,15 @@ impl Pass<'_> {
         let limit = self.set["spec"]["scaleStrategy"].get("maxUnavailable");
         let mut left = limit.map(|limit| max_unavailable(Some(limit), self.replicas()));
         let mut pods = self.pods.iter().peekable();
-        let mut olds = self.pods.iter().filter(|(_, pod)| revision(pod) != self.revisions.update_name()).count();
+        let mut olds = self.pods.iter().filter(|(_, pod)| pod.facts().revision != self.revisions.update_name()).count();
         for &ordinal in wanted {
             while pods.peek().is_some_and(|(found, _)| *found < ordinal) {
                 pods.next();
             }
             let found = pods.peek().filter(|(found, _)| *found == ordinal).map(|(_, pod)| pod);
             let uses_one = match found {
-                Some(pod) if object::terminating(pod) => true,
-                Some(pod) if finished(pod) => {
+                Some(pod) if pod.facts().terminating => true,
+                Some(pod) if pod.facts().finished => {
                     // The pod is gone at the next pass, which makes it anew.
                     self.delete(pod).await?;
                     true
@@ -270,10 +271,6 @@ impl Pass<'_> {
         }
         Ok(())
     }
-}
-
-fn finished(pod: &Value) -> bool {
-    ["Failed", "Succeeded"].contains(&object::text_at(pod, &["status", "phase"]))
 }
 
 /// Treats an object that is gone already as done.

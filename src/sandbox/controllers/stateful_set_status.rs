@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-use super::lifecycle;
-use super::stateful_set::{ASTS, Pass, revision};
+use super::room::Room;
+use super::stateful_set::{ASTS, Pass};
 use crate::okg::state::condition;
 use crate::sandbox::object;
 use crate::sandbox::status::Status;
@@ -17,11 +17,15 @@ pub(super) fn running_and_ready(pod: &Value) -> bool {
 }
 
 /// Returns how long a pod still lacks to being available: `None` if it is, `Some(0)` if nobody knows.
-pub(super) fn available_for(pod: &Value, set: &Value, now: Timestamp) -> Option<Duration> {
-    if !running_and_ready(pod) || !["", "Normal"].contains(&lifecycle::state(pod)) {
+pub(super) fn available_for(pod: &Room, set: &Value, now: Timestamp) -> Option<Duration> {
+    let facts = pod.facts();
+    if !facts.ready || !["", "Normal"].contains(&facts.lifecycle.as_str()) {
         return Some(Duration::ZERO);
     }
     let least = set["spec"]["updateStrategy"]["rollingUpdate"]["minReadySeconds"].as_u64().unwrap_or(0);
+    if least == 0 {
+        return None;
+    }
     let since = condition(pod, "Ready").and_then(|ready| ready["lastTransitionTime"].as_str()?.parse().ok());
     let passed = since.map(|since: Timestamp| now.duration_since(since)).unwrap_or_default();
     let left = Duration::from_secs(least).saturating_sub(Duration::try_from(passed).unwrap_or_default());
@@ -41,9 +45,9 @@ struct Counts {
 }
 
 impl Counts {
-    fn add(&mut self, pod: &Value, set: &Value, now: Timestamp, [current, update]: [&str; 2]) {
-        let (live, name) = (!object::terminating(pod), revision(pod));
-        let ready = running_and_ready(pod);
+    fn add(&mut self, pod: &Room, set: &Value, now: Timestamp, [current, update]: [&str; 2]) {
+        let facts = pod.facts();
+        let (live, name, ready) = (!facts.terminating, facts.revision.as_str(), facts.ready);
         let available = ready && available_for(pod, set, now).is_none();
         let updated = name == update;
         self.replicas += 1;
@@ -63,7 +67,7 @@ pub(super) async fn report(pass: &Pass<'_>, failure: Option<&Status>, walked: us
     let (set, now) = (pass.set, pass.hub.clock.now());
     let (current, update) = (pass.revisions.current_name(), pass.revisions.update_name());
     let mut counts = Counts::default();
-    for (_, pod) in pass.pods.iter().filter(|(_, pod)| !pod["status"]["phase"].is_null()) {
+    for (_, pod) in pass.pods.iter().filter(|(_, pod)| pod.facts().phased) {
         counts.add(pod, set, now, [current, update]);
     }
     let mut current_replicas = counts.current.saturating_sub(walked);

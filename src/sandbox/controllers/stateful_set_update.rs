@@ -8,13 +8,14 @@ use serde_json::{Map, Value, json};
 
 use super::game_server::{merge_metadata, set_images};
 use super::lifecycle;
+use super::room::Room;
 use super::stateful_set::{Failure, Pass, ignore_missing, revision, sooner};
 use super::stateful_set_status::available_for;
 use crate::okg::int_or_string::max_unavailable;
 use crate::okg::names;
 use crate::okg::state::condition;
 use crate::okg::updates::{UpdatePod, update_order};
-use crate::sandbox::object::{self, Object};
+use crate::sandbox::object;
 
 /// Gate that Kruise closes while it changes a pod in place.
 pub(super) const IN_PLACE_READY: &str = "InPlaceUpdateReady";
@@ -47,11 +48,11 @@ pub(super) async fn roll(
     }
     let now = pass.hub.clock.now();
     let limit = usize::try_from(max_unavailable(rolling.get("maxUnavailable"), pass.replicas())).unwrap_or(1);
-    let pods: BTreeMap<i32, &Object> = pass
+    let pods: BTreeMap<i32, &Room> = pass
         .pods
         .iter()
         .filter(|(ordinal, _)| wanted.contains(ordinal))
-        .map(|(ordinal, pod)| (*ordinal, pod))
+        .map(|(ordinal, pod)| (*ordinal, &**pod))
         .collect();
     let mut unavailable: BTreeSet<i32> = wanted.iter().filter(|o| !pods.contains_key(o)).copied().collect();
     for (ordinal, pod) in &pods {
@@ -105,8 +106,8 @@ pub(super) async fn roll(
 
 /// Under OnDelete: takes pods into service whose preNormal hook is fulfilled.
 pub(super) async fn take_into_service(pass: &Pass<'_>) -> Result<(), Failure> {
-    for (_, pod) in pass.pods.iter().filter(|(_, pod)| !object::terminating(pod)) {
-        if lifecycle::state(pod) == "PreparingNormal" {
+    for (_, pod) in pass.pods.iter().filter(|(_, pod)| !pod.facts().terminating) {
+        if pod.facts().lifecycle == "PreparingNormal" {
             refresh_lifecycle(pass, pod).await?;
         }
     }
@@ -167,6 +168,21 @@ fn completed(pod: &Value) -> bool {
         // An image that was put back meanwhile needs no restart.
         now.is_some_and(|now| now["imageID"] != last["imageID"] || spec.is_some_and(|s| s["image"] == now["image"]))
     })
+}
+
+/// Returns whether a pod waits for a gate that Kruise opens, or for the end of a grace period.
+pub(super) fn gated(pod: &Value) -> bool {
+    let gates = pod["spec"]["readinessGates"].as_array().into_iter().flatten();
+    let waits = |gate: &Value| {
+        let kind = gate["conditionType"].as_str().unwrap_or_default();
+        let found = condition(pod, kind).and_then(|found| found["status"].as_str());
+        match kind {
+            IN_PLACE_READY => found != Some("True"),
+            POD_READY => found.is_none(),
+            _ => false,
+        }
+    };
+    pod["metadata"]["annotations"][IN_PLACE_GRACE].is_string() || gates.into_iter().any(waits)
 }
 
 /// Opens the gates of a pod that is not changed in place any more, and ends grace periods.
@@ -243,7 +259,7 @@ enum InPlace {
 }
 
 /// Changes a pod in place if the policy and the change allow it.
-async fn in_place(pass: &Pass<'_>, pod: &Object) -> Result<InPlace, Failure> {
+async fn in_place(pass: &Pass<'_>, pod: &Value) -> Result<InPlace, Failure> {
     let rolling = &pass.set["spec"]["updateStrategy"]["rollingUpdate"];
     let policy = rolling["podUpdatePolicy"].as_str().unwrap_or_default();
     if !["InPlaceIfPossible", "InPlaceOnly"].contains(&policy) {

@@ -12,6 +12,7 @@ use super::api::State;
 use super::crd;
 use super::kinds::Kind;
 use super::object;
+use super::schema::place::Place;
 use super::schema::structural::Validator;
 use super::schema::{Schema, Shape};
 use super::status::{Cause, Status};
@@ -224,7 +225,7 @@ fn custom(kind: &Kind, sub: &str, value: &Value, current: Option<&Value>, versio
     if sub == "status" {
         if let (Some(schema), Some(status)) = (form.schema.member("status"), value.get("status")) {
             let mut validator = Validator { root: "status", causes: Vec::new() };
-            validator.judge(status, current.and_then(|current| current.get("status")), schema, "");
+            validator.judge(status, current.and_then(|current| current.get("status")), schema, &Place::ROOT);
             causes.append(&mut validator.causes);
         }
         return;
@@ -245,7 +246,7 @@ fn root(validator: &mut Validator, schema: &Schema, value: &Value, current: Opti
     }
     for (key, member) in members.iter().filter(|(key, _)| *key != "metadata") {
         if let Some(inner) = value.get(key) {
-            validator.judge(inner, current.and_then(|current| current.get(key)), member, key);
+            validator.judge(inner, current.and_then(|current| current.get(key)), member, &Place::ROOT.member(key));
         }
     }
 }

@@ -291,6 +291,9 @@ pub fn validate_update(next: &Value, current: &Value) -> Vec<Cause> {
         causes.push(Cause::forbidden("spec.containers", "pod updates may not add or remove containers"));
         return causes;
     }
+    if next["spec"] == current["spec"] {
+        return causes;
+    }
     let mut rest = next["spec"].clone();
     for list in ["initContainers", "containers"] {
         let old = current["spec"][list].as_array().cloned().unwrap_or_default();

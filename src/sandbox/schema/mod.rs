@@ -1,6 +1,7 @@
 //! What objects look like: schemas of the built-in kinds from a table of ours, of custom resources from their CRDs.
 
 pub mod openapi;
+pub mod place;
 pub mod structural;
 pub mod table;
 pub mod typed;

@@ -1,10 +1,11 @@
 //! Built-in kinds: bodies read into their types and written again, as the server's Go types do.
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value};
 
+use super::place::Place;
 use super::{Schema, Shape};
 use crate::sandbox::quantity;
 
@@ -30,95 +31,88 @@ pub struct Reader {
 
 impl Reader {
     /// Returns a body as the server would write it again; the error is the text of Go's decoder.
-    pub fn read(&mut self, value: Value, schema: &Schema) -> Result<Value, String> {
-        let mut stack = Stack { path: Vec::new(), fields: Vec::new(), owner: String::new() };
-        self.value(value, schema, &mut stack)
+    pub fn read(&mut self, mut value: Value, schema: &Schema) -> Result<Value, String> {
+        self.value(&mut value, schema, &Place::ROOT, "")?;
+        Ok(value)
     }
 
-    fn value(&mut self, value: Value, schema: &Schema, stack: &mut Stack) -> Result<Value, String> {
-        Ok(match (&schema.shape, value) {
-            (Shape::Any, value) => value,
-            (_, Value::Null) => Value::Null,
-            (Shape::Object(members), Value::Object(map)) => Value::Object(self.members(map, members, schema, stack)?),
+    /// Brings a value into its form where it stands; `owner` is the type that it is a member of.
+    fn value(&mut self, value: &mut Value, schema: &Schema, place: &Place, owner: &str) -> Result<(), String> {
+        match (&schema.shape, &mut *value) {
+            (Shape::Any, _) | (_, Value::Null) => {}
+            (Shape::Object(members), Value::Object(map)) => self.members(map, members, schema, place)?,
             (Shape::Map(values), Value::Object(map)) => {
-                let mut out = Map::new();
-                for (key, inner) in map {
-                    stack.path.push(format!(".{key}"));
-                    let inner = self.value(inner, values, stack)?;
-                    stack.path.pop();
-                    let inner = if inner.is_null() { zero(values) } else { inner };
-                    out.insert(key, inner);
+                for (key, inner) in map.iter_mut() {
+                    self.value(inner, values, &place.key(key), owner)?;
+                    if inner.is_null() {
+                        *inner = zero(values);
+                    }
                 }
-                Value::Object(out)
             }
             (Shape::List(items), Value::Array(list)) => {
-                let mut out = Vec::with_capacity(list.len());
-                for (index, inner) in list.into_iter().enumerate() {
-                    stack.path.push(format!("[{index}]"));
-                    let inner = self.value(inner, items, stack)?;
-                    stack.path.pop();
-                    out.push(if inner.is_null() { zero(items) } else { inner });
+                for (index, inner) in list.iter_mut().enumerate() {
+                    self.value(inner, items, &place.item(index), owner)?;
+                    if inner.is_null() {
+                        *inner = zero(items);
+                    }
                 }
-                Value::Array(out)
             }
-            (Shape::Text, text @ Value::String(_)) | (Shape::Bytes, text @ Value::String(_)) => text,
-            (Shape::Boolean, flag @ Value::Bool(_)) => flag,
-            (Shape::Number, number @ Value::Number(_)) => number,
+            (Shape::Text | Shape::Bytes, Value::String(_))
+            | (Shape::Boolean, Value::Bool(_))
+            | (Shape::Number, Value::Number(_))
+            | (Shape::IntOrString, Value::String(_) | Value::Number(_)) => {}
             (Shape::Integer, Value::Number(number)) => {
                 let small = schema.format == "int32";
                 let fits = number.as_i64().is_some_and(|n| !small || i32::try_from(n).is_ok());
                 if !fits {
-                    return Err(stack.mismatch(&format!("number {number}"), schema));
+                    return Err(mismatch(place, owner, &format!("number {number}"), schema));
                 }
-                Value::Number(number)
             }
-            (Shape::IntOrString, value @ (Value::String(_) | Value::Number(_))) => value,
-            (Shape::Quantity, Value::String(text)) => Value::String(quantity::canonical(&text).ok_or(QUANTITY)?),
+            (Shape::Quantity, Value::String(text)) => *text = quantity::canonical(text).ok_or(QUANTITY)?,
             (Shape::Quantity, Value::Number(number)) => {
-                Value::String(quantity::canonical(&number.to_string()).ok_or(QUANTITY)?)
+                *value = Value::String(quantity::canonical(&number.to_string()).ok_or(QUANTITY)?);
             }
-            (Shape::Time, Value::String(text)) => Value::String(time(&text)?),
-            (Shape::MicroTime, Value::String(text)) => Value::String(micro_time(&text)?),
+            (Shape::Time, Value::String(text)) if is_stamp(text) => {}
+            (Shape::Time, Value::String(text)) => *text = time(text)?,
+            (Shape::MicroTime, Value::String(text)) => *text = micro_time(text)?,
             (Shape::Time | Shape::MicroTime, other) => {
-                return Err(format!("json: cannot unmarshal {} into Go value of type string", described(&other)));
+                return Err(format!("json: cannot unmarshal {} into Go value of type string", described(other)));
             }
-            (_, other) => return Err(stack.mismatch(described(&other), schema)),
-        })
+            (_, other) => return Err(mismatch(place, owner, described(other), schema)),
+        }
+        Ok(())
     }
 
     fn members(
         &mut self,
-        map: Map<String, Value>,
-        members: &BTreeMap<String, std::sync::Arc<Schema>>,
+        map: &mut Map<String, Value>,
+        members: &BTreeMap<String, Arc<Schema>>,
         schema: &Schema,
-        stack: &mut Stack,
-    ) -> Result<Map<String, Value>, String> {
-        let owner = std::mem::replace(&mut stack.owner, schema.short_name().to_owned());
-        let mut out = Map::new();
-        for (key, inner) in map {
-            let root = stack.path.is_empty();
-            if root && ["apiVersion", "kind"].contains(&key.as_str()) && !members.contains_key(&key) {
-                out.insert(key, inner);
-                continue;
-            }
-            stack.path.push(if root { key.clone() } else { format!(".{key}") });
-            let Some(member) = members.get(&key) else {
-                self.unknown.push(stack.path.concat());
-                stack.path.pop();
-                continue;
-            };
-            stack.fields.push(key.clone());
-            stack.owner = schema.short_name().to_owned();
-            let inner = self.value(inner, member, stack)?;
-            stack.fields.pop();
-            stack.path.pop();
-            if keeps(&inner, member, schema.required.contains(&key)) {
-                out.insert(key, inner);
+        place: &Place,
+    ) -> Result<(), String> {
+        let owner = schema.short_name();
+        let mut dropped: Vec<String> = Vec::new();
+        for (key, inner) in map.iter_mut() {
+            let here = place.member(key);
+            match members.get(key) {
+                Some(member) => {
+                    self.value(inner, member, &here, owner)?;
+                    if !keeps(inner, member, schema, key) {
+                        dropped.push(key.clone());
+                    }
+                }
+                None if place.is_root() && ["apiVersion", "kind"].contains(&key.as_str()) => {}
+                None => {
+                    self.unknown.push(here.to_string());
+                    dropped.push(key.clone());
+                }
             }
         }
-        stack.owner = owner;
-        complete(&mut out, schema);
-        Ok(out)
+        for key in dropped {
+            map.remove(&key);
+        }
+        complete(map, schema);
+        Ok(())
     }
 }
 
@@ -159,11 +153,8 @@ fn zero(schema: &Schema) -> Value {
 }
 
 /// Returns whether a value is written: empty ones are left out unless the type says otherwise.
-fn keeps(value: &Value, schema: &Schema, required: bool) -> bool {
-    if required {
-        return true;
-    }
-    match value {
+fn keeps(value: &Value, schema: &Schema, owner: &Schema, key: &str) -> bool {
+    let full = match value {
         Value::Null => false,
         Value::String(text) => !text.is_empty() || schema.pointer,
         Value::Bool(flag) => *flag || schema.pointer,
@@ -172,24 +163,17 @@ fn keeps(value: &Value, schema: &Schema, required: bool) -> bool {
         }
         Value::Array(list) => !list.is_empty(),
         Value::Object(map) => !map.is_empty() || matches!(schema.shape, Shape::Object(_) | Shape::Any),
-    }
+    };
+    full || owner.required.iter().any(|required| required == key)
 }
 
-struct Stack {
-    path: Vec<String>,
-    fields: Vec<String>,
-    owner: String,
-}
-
-impl Stack {
-    fn mismatch(&self, found: &str, schema: &Schema) -> String {
-        let wanted = go_type(schema);
-        if self.fields.is_empty() {
-            return format!("json: cannot unmarshal {found} into Go value of type {wanted}");
-        }
-        let place = format!("{}.{}", self.owner, self.fields.join("."));
-        format!("json: cannot unmarshal {found} into Go struct field {place} of type {wanted}")
+fn mismatch(place: &Place, owner: &str, found: &str, schema: &Schema) -> String {
+    let wanted = go_type(schema);
+    let fields = place.fields();
+    if fields.is_empty() {
+        return format!("json: cannot unmarshal {found} into Go value of type {wanted}");
     }
+    format!("json: cannot unmarshal {found} into Go struct field {owner}.{fields} of type {wanted}")
 }
 
 /// Returns the name of a type in Go.
@@ -228,6 +212,19 @@ fn described(value: &Value) -> &'static str {
 }
 
 const QUANTITY: &str = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
+
+/// Returns whether a text is a time in whole seconds already, on a day that every month has.
+fn is_stamp(text: &str) -> bool {
+    const FORM: &[u8; 20] = b"0000-00-00T00:00:00Z";
+    let bytes = text.as_bytes();
+    let form = bytes.len() == FORM.len()
+        && bytes.iter().zip(FORM).all(|(byte, form)| if *form == b'0' { byte.is_ascii_digit() } else { byte == form });
+    form && ("01"..="12").contains(&&text[5..7])
+        && ("01"..="28").contains(&&text[8..10])
+        && &text[11..13] < "24"
+        && &text[14..16] < "60"
+        && &text[17..19] < "60"
+}
 
 /// Returns a time in whole seconds.
 pub fn time(text: &str) -> Result<String, String> {
