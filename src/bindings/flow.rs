@@ -41,6 +41,7 @@ pub fn bindings() -> Bindings {
             host(&ctx)?.show(Event::Custom { name: name.to_owned(), data });
             Ok(())
         })
+        .bind(&RUN_ID, |ctx: NativeCallContext| -> ScriptResult<String> { Ok(host(&ctx)?.run.clone()) })
         .bind(&NOW, |ctx: NativeCallContext| -> ScriptResult<String> { Ok(host(&ctx)?.now().to_string()) })
         .bind(&ENV, |name: &str| env(name, None))
         .bind(&ENV, |name: &str, default: &str| env(name, Some(default)))
@@ -174,6 +175,16 @@ const EVENT: Binding = Binding {
     errors: &[],
     access: &[],
     example: r#"event("checked", #{ rooms: 3 }); true"#,
+};
+
+const RUN_ID: Binding = Binding {
+    name: "run_id",
+    doc: "Returns the id of this run: what `okgscript runs` lists, and what an approval names.",
+    params: &[],
+    returns: "string",
+    errors: &[],
+    access: &[],
+    example: r#"run_id() != """#,
 };
 
 const NOW: Binding = Binding {

@@ -25,6 +25,9 @@ pub struct Ledger {
     /// What the promise that no player is thrown out rested on in this run, and which race stayed open.
     #[serde(rename = "restedOn", skip_serializing_if = "Vec::is_empty")]
     pub rested_on: Vec<String>,
+    /// What a person said yes to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<Approval>,
     /// What a plan takes for granted: waits that succeed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub assumptions: Vec<String>,
@@ -40,6 +43,19 @@ pub struct FirstSeen {
     /// opsState.
     #[serde(rename = "opsState")]
     pub ops_state: String,
+}
+
+/// A yes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    /// What was approved.
+    pub what: String,
+    /// Who said so, as far as that is known.
+    pub by: String,
+    /// How it was said: on a terminal, beforehand, by an annotation.
+    pub how: String,
+    /// When.
+    pub at: String,
 }
 
 /// What was changed on a GameServerSet.
@@ -145,6 +161,8 @@ pub enum Note {
         /// The assumptions.
         assumptions: Vec<String>,
     },
+    /// A person said yes.
+    Approved(Approval),
     /// Another object was written.
     Other {
         /// In words.
@@ -206,6 +224,7 @@ impl Ledger {
             Note::Field { set, field } => self.sets.entry(set).or_default().fields.push(field),
             Note::Freed { set, ids } => self.sets.entry(set).or_default().freed.extend(ids),
             Note::RestsOn { assumptions } => assumptions.into_iter().for_each(|it| self.rest_on(it)),
+            Note::Approved(approval) => self.approvals.push(approval),
             Note::Other { text } => self.others.push(text),
             Note::Seen { set, rooms } => {
                 self.first_seen.entry(set).or_insert(rooms);
@@ -216,6 +235,22 @@ impl Ledger {
     /// Returns whether nothing was written.
     pub fn untouched(&self) -> bool {
         self.sets.is_empty() && self.rooms.is_empty() && self.others.is_empty() && self.failed.is_empty()
+    }
+
+    /// Returns in a few words what was written so far.
+    pub fn in_short(&self) -> Vec<String> {
+        let mut said = Vec::new();
+        for (set, change) in &self.sets {
+            said.extend(change.images.iter().map(|it| format!("{set}: image of {} is {}", it.container, it.to)));
+            said.extend(change.replicas.map(|(from, to)| format!("{set}: replicas {from} -> {to}")));
+            said.extend(change.fields.iter().map(|it| format!("{set}: {} is {}", it.path, it.to)));
+        }
+        let rooms: std::collections::BTreeSet<&str> = self.rooms.iter().map(|room| room.name.as_str()).collect();
+        if !rooms.is_empty() {
+            said.push(format!("{} rooms written", rooms.len()));
+        }
+        said.extend(self.others.iter().cloned());
+        said
     }
 
     /// Notes a change of replicas; the first value before stays.

@@ -4,6 +4,7 @@
 //! `okg`) and no HTTP client (that is `cluster`). For example `gs_set_ops_state("demo-3", "Maintaining")` becomes a
 //! guarded JSON Patch.
 
+mod approve;
 pub mod binding;
 mod block;
 pub mod count;
@@ -52,6 +53,7 @@ pub static ALL: LazyLock<Vec<Bindings>> = LazyLock::new(|| {
         exec::bindings(),
         wait::bindings(),
         flow::bindings(),
+        approve::bindings(),
     ]
 });
 

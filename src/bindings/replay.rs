@@ -261,7 +261,7 @@ fn object(note: &Note) -> Option<String> {
             Some(set.clone())
         }
         Note::Other { text } => text.rsplit('/').next().map(str::to_owned),
-        Note::Skipped(_) | Note::Failed(_) | Note::Seen { .. } | Note::RestsOn { .. } => None,
+        Note::Skipped(_) | Note::Failed(_) | Note::Seen { .. } | Note::RestsOn { .. } | Note::Approved(_) => None,
     }
 }
 

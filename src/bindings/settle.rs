@@ -74,7 +74,7 @@ fn name_of(note: &Note) -> String {
         Note::Other { text } => text.clone(),
         Note::Skipped(remark) | Note::Failed(remark) => remark.name.clone(),
         Note::Seen { set, .. } => set.clone(),
-        Note::RestsOn { .. } => String::new(),
+        Note::RestsOn { .. } | Note::Approved(_) => String::new(),
     }
 }
 
@@ -95,7 +95,9 @@ async fn fate(cluster: &Cluster, note: &Note, run: &str) -> Result<Fate, Diagnos
             Ok(set.map_or(Fate::NobodyKnows, |set| of_set(&set, note)))
         }
         Note::Other { .. } => Ok(Fate::NobodyKnows),
-        Note::Skipped(_) | Note::Failed(_) | Note::Seen { .. } | Note::RestsOn { .. } => Ok(Fate::NotThere),
+        Note::Skipped(_) | Note::Failed(_) | Note::Seen { .. } | Note::RestsOn { .. } | Note::Approved(_) => {
+            Ok(Fate::NotThere)
+        }
     }
 }
 

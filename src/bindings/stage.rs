@@ -109,8 +109,45 @@ pub enum Event {
     },
 }
 
-/// Where events go.
+/// What a person is asked.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// What is about to happen.
+    pub what: String,
+    /// The run.
+    pub run: String,
+    /// What the run has written so far, in a few words each.
+    pub done: Vec<String>,
+}
+
+/// What came of a question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Yes.
+    Yes {
+        /// Who said so.
+        by: String,
+        /// How.
+        how: &'static str,
+    },
+    /// No, or anything else.
+    No {
+        /// Who said so.
+        by: String,
+    },
+    /// There is nobody to ask.
+    Nobody,
+    /// A signal came first.
+    Interrupted,
+}
+
+/// Where events go, and where people are.
 pub trait Stage: Send + Sync {
     /// Shows one event.
     fn show(&self, event: &Event);
+
+    /// Asks a person for a yes, until `stop` says that it is too late.
+    fn ask(&self, _question: &Question, _stop: &dyn Fn() -> bool) -> Answer {
+        Answer::Nobody
+    }
 }

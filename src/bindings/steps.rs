@@ -73,8 +73,13 @@ impl Scope {
     }
 }
 
-/// Runs a step, or returns what it gave when an earlier part of the run has finished it.
+/// Runs a closure as a step, or returns what it gave when an earlier part of the run has finished it.
 pub fn step(ctx: &NativeCallContext, host: &Arc<Host>, name: &str, work: &FnPtr) -> ScriptResult<Dynamic> {
+    run(host, name, || work.call_within_context::<Dynamic>(ctx, ()))
+}
+
+/// Runs a step, or returns what it gave when an earlier part of the run has finished it.
+pub fn run(host: &Arc<Host>, name: &str, work: impl FnOnce() -> ScriptResult<Dynamic>) -> ScriptResult<Dynamic> {
     let scope = Scope::current();
     let n = scope.steps.fetch_add(1, Ordering::Relaxed);
     let past = host.record.as_ref().and_then(|record| record.past().step_at(&scope.path, n));
@@ -98,7 +103,7 @@ pub fn step(ctx: &NativeCallContext, host: &Arc<Host>, name: &str, work: &FnPtr)
     if let Some(record) = &host.record {
         record.step_begins(&scope.path, n, name, &begun.to_string());
     }
-    let result = Scope::apart(format!("{}{n}/", scope.path), || work.call_within_context::<Dynamic>(ctx, ()));
+    let result = Scope::apart(format!("{}{n}/", scope.path), work);
     let seconds = host.now().duration_since(begun).as_secs_f64();
     let summary = match &result {
         Ok(value) => display::summary(value),

@@ -11,7 +11,7 @@ use super::global::Form;
 use super::stage::span;
 use super::terminal::out;
 use crate::bindings::host::Host;
-use crate::bindings::ledger::{Ledger, Note, RETIRED, RoomChange};
+use crate::bindings::ledger::{Approval, Ledger, Note, RETIRED, RoomChange};
 use crate::bindings::reads::{SetView, view_afresh};
 use crate::bindings::replay::Past;
 use crate::bindings::table;
@@ -190,6 +190,9 @@ impl Receipt {
     pub fn print(&self, form: Form) {
         for unknown in &self.unknown {
             out(&format!("sent, and its answer is not known: {unknown}"));
+        }
+        for Approval { what, by, how, at } in &self.ledger.approvals {
+            out(&format!("approved: “{what}” by {by} ({how}) at {at}"));
         }
         if self.ledger.untouched() {
             if !self.stopped && self.requests > 0 {
@@ -424,7 +427,9 @@ fn words(meant: &[Note]) -> String {
             Note::Field { set, field } => format!("{set}: {} {} -> {}", field.path, field.from, field.to),
             Note::Freed { set, ids } => format!("{set}: ids {ids:?} freed"),
             Note::Other { text } => text.clone(),
-            Note::Skipped(_) | Note::Failed(_) | Note::Seen { .. } | Note::RestsOn { .. } => String::new(),
+            Note::Skipped(_) | Note::Failed(_) | Note::Seen { .. } | Note::RestsOn { .. } | Note::Approved(_) => {
+                String::new()
+            }
         })
         .collect();
     said.join(", ")

@@ -41,6 +41,9 @@ pub struct Arguments {
     /// Folder of the journals; $XDG_STATE_HOME/okgscript/runs unless given
     #[arg(long, value_name = "FOLDER")]
     journal: Option<PathBuf>,
+    /// Say yes beforehand to whatever the script asks approval for; who says so, and why, may be given
+    #[arg(long, value_name = "WHO", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    approve: Option<String>,
     /// Write what happens to a file, as JSON lines
     #[arg(long, value_name = "FILE")]
     events: Option<PathBuf>,
@@ -84,7 +87,8 @@ fn resume(arguments: &Arguments, global: &Global, interrupt: &Interrupt) -> Resu
     let _inside = launch.enter();
     let params: BTreeMap<String, Value> = serde_json::from_value(past.begin["params"].clone()).unwrap_or_default();
     let begun = past.begin["at"].as_str().and_then(|at| at.parse().ok()).unwrap_or_else(|| launch.clock.now());
-    let show = Arc::new(Show::new(global.form(), global.verbose > 0, launch.clock, events));
+    let show = Show::new(global.form(), global.verbose > 0, launch.clock, events).approved(arguments.approve.clone());
+    let show = Arc::new(show);
     let mut parts = launch.parts(interrupt, &desk.sources, show.clone(), params.clone());
     past.run().clone_into(&mut parts.run);
     let plan = serde_json::from_value::<Option<Plan>>(past.begin["plan"].clone()).map_err(|error| {

@@ -44,6 +44,9 @@ pub struct Arguments {
     /// replicas or identity changed since, or when more rooms than planned would be touched
     #[arg(long, value_name = "FILE")]
     plan_file: Option<PathBuf>,
+    /// Say yes beforehand to whatever the script asks approval for; who says so, and why, may be given
+    #[arg(long, value_name = "WHO", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    approve: Option<String>,
     /// Folder that the run's journal is written to; $XDG_STATE_HOME/okgscript/runs unless given, and none for a
     /// rehearsal
     #[arg(long, value_name = "FOLDER")]
@@ -143,7 +146,8 @@ fn perform(
         Some(plan) => plan.params.clone(),
         None => script_args::settle(&script, given, file, &launch.params)?,
     };
-    let show = Arc::new(Show::new(global.form(), global.verbose > 0, launch.clock, events));
+    let show = Show::new(global.form(), global.verbose > 0, launch.clock, events).approved(command.approve.clone());
+    let show = Arc::new(show);
     let draft = Draft { launch: &launch, interrupt: &desk.interrupt, script: &script, params: &params };
     if command.plan {
         return draft.plan(&show, global, command.out.as_deref());

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{IsTerminal as _, Write as _};
-use std::sync::Mutex;
+use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::global::Form;
 use super::terminal::{self, note, out};
 use crate::bindings::host::lock;
-use crate::bindings::stage::{Event, Stage};
+use crate::bindings::stage::{Answer, Event, Question, Stage};
 use crate::clock::Clock;
 use crate::diagnostic::{Diagnostic, Kind};
 
@@ -25,6 +25,7 @@ pub struct Show {
     live: bool,
     verbose: bool,
     clock: Clock,
+    approved: Option<String>,
     inner: Mutex<Inner>,
 }
 
@@ -44,7 +45,13 @@ impl Show {
     pub fn new(format: Form, verbose: bool, clock: Clock, events: Option<File>) -> Show {
         let live = std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         let inner = Inner { events, ..Inner::default() };
-        Show { format, colour: terminal::colour(), live, verbose, clock, inner: Mutex::new(inner) }
+        Show { format, colour: terminal::colour(), live, verbose, clock, approved: None, inner: Mutex::new(inner) }
+    }
+
+    /// Says yes beforehand to whatever a person is asked: who does, if it was said.
+    pub fn approved(mut self, by: Option<String>) -> Show {
+        self.approved = by;
+        self
     }
 
     /// Returns the results that were held back for one document.
@@ -155,7 +162,59 @@ pub fn span(seconds: f64) -> String {
     }
 }
 
+/// Reads a line from stdin on a thread of its own, so that a signal ends the wait for it.
+fn line(stop: &dyn Fn() -> bool) -> Option<String> {
+    let (send, answer) = mpsc::channel();
+    let reading = std::thread::Builder::new().name("answer".into()).spawn(move || {
+        let mut text = String::new();
+        let read = std::io::stdin().read_line(&mut text);
+        let _ = send.send(read.map(|_| text).unwrap_or_default());
+    });
+    reading.ok()?;
+    loop {
+        match answer.recv_timeout(Duration::from_millis(20)) {
+            Ok(text) => return Some(text),
+            Err(mpsc::RecvTimeoutError::Disconnected) => return Some(String::new()),
+            Err(mpsc::RecvTimeoutError::Timeout) if stop() => return None,
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+        }
+    }
+}
+
+/// Returns who sits at this machine.
+fn user() -> String {
+    let word = |name: &str| std::env::var(name).ok().filter(|word| !word.is_empty());
+    let user = word("USER").or_else(|| word("LOGNAME")).unwrap_or_else(|| "somebody".to_owned());
+    format!("{user}@{}", word("HOSTNAME").unwrap_or_else(|| "this machine".to_owned()))
+}
+
 impl Stage for Show {
+    fn ask(&self, question: &Question, stop: &dyn Fn() -> bool) -> Answer {
+        if let Some(by) = &self.approved {
+            let by = if by.is_empty() { user() } else { by.clone() };
+            return Answer::Yes { by, how: "beforehand, --approve" };
+        }
+        if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
+            return Answer::Nobody;
+        }
+        // The live line would be drawn over the question.
+        if let Some(bar) = lock(&self.inner).bar.take() {
+            bar.finish_and_clear();
+        }
+        let Question { what, run, done } = question;
+        let done = if done.is_empty() { "nothing was written so far".to_owned() } else { done.join("; ") };
+        note(&format!("  about to happen: {}", self.paint("1", what)));
+        note(&format!("  run {run}; {done}"));
+        terminal::prompt("  go on? [y/N] ");
+        match line(stop) {
+            None => Answer::Interrupted,
+            Some(text) if matches!(text.trim().to_lowercase().as_str(), "y" | "yes") => {
+                Answer::Yes { by: user(), how: "on a terminal" }
+            }
+            Some(_) => Answer::No { by: user() },
+        }
+    }
+
     fn show(&self, event: &Event) {
         let mut inner = lock(&self.inner);
         let now = self.clock.now();

@@ -19,6 +19,12 @@ pub fn note(text: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{text}");
 }
 
+/// Writes a question to stderr; the answer stands behind it.
+pub fn prompt(text: &str) {
+    let mut stderr = anstream::stderr().lock();
+    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+}
+
 /// Draws an error on stderr.
 pub fn report(diagnostic: &Diagnostic) {
     // Colours are taken out again where NO_COLOR is set or stderr is no terminal.

@@ -44,6 +44,9 @@ impl Bounds {
             return Ok(());
         }
         let Some(path) = target.object() else { return self.creation(write, &target.collection) };
+        if target.subresource.as_deref() == Some("exec") {
+            return self.command(&path);
+        }
         let planned = self.plan.objects.iter().find(|object| object.path == path);
         let set = taken_apart(&path).and_then(|(namespace, plural, name)| match plural {
             "gameservers" => self.plan.set(namespace, names::set_of(name)?).map(|set| (set, name)),
@@ -63,6 +66,14 @@ impl Bounds {
             return Err(self.beyond(&path, "the plan does not delete it"));
         }
         self.other(write, planned, &path).await
+    }
+
+    /// Lets commands run where the plan has assumed that one succeeds.
+    fn command(&self, path: &str) -> Result<(), Diagnostic> {
+        let (namespace, _, name) = taken_apart(path).unwrap_or_default();
+        let place = format!("in pod {namespace}/{name} ends");
+        let foreseen = self.plan.assumptions.iter().any(|assumed| assumed.contains(&place));
+        if foreseen { Ok(()) } else { Err(self.beyond(path, "the plan runs no command in it")) }
     }
 
     fn creation(&self, write: &Outgoing, collection: &str) -> Result<(), Diagnostic> {

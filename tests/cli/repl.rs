@@ -1,6 +1,8 @@
 //! `okgscript repl`
 
 use crate::support::Test;
+#[cfg(unix)]
+use crate::support::terminal::Terminal;
 
 #[test]
 fn variables_functions_and_imports_stay() {
@@ -80,114 +82,35 @@ fn what_is_not_finished_is_an_error() {
 
 /// On a terminal.
 #[cfg(unix)]
-mod terminal {
-    use std::io::Write;
-    use std::time::Duration;
-
-    use expectrl::Session;
-    use expectrl::session::OsSession;
-    use tempfile::TempDir;
-
-    use crate::support::command;
-
-    /// A REPL on a pseudo-terminal that answers like one.
-    struct Terminal {
-        session: OsSession,
-        seen: String,
-        folder: TempDir,
-    }
-
-    impl Terminal {
-        fn new(args: &[&str]) -> Terminal {
-            let folder = tempfile::tempdir().unwrap();
-            let env = [("HOME", folder.path().as_os_str()), ("XDG_STATE_HOME", folder.path().as_os_str())];
-            let mut env: std::collections::BTreeMap<_, _> =
-                env.into_iter().map(|(name, value)| (name.into(), value.to_owned())).collect();
-            env.insert("TERM".into(), "xterm-256color".into());
-            let mut repl = command(folder.path(), &env);
-            repl.arg("repl").args(args);
-            let mut session = Session::spawn(repl).unwrap();
-            session.get_process_mut().set_window_size(100, 30).unwrap();
-            Terminal { session, seen: String::new(), folder }
-        }
-
-        /// Waits until `text` has been drawn since the last call.
-        #[track_caller]
-        fn shows(&mut self, text: &str) {
-            let mut buffer = [0; 4096];
-            for _ in 0..1000 {
-                let read = self.session.try_read(&mut buffer).unwrap_or(0);
-                let part = String::from_utf8_lossy(&buffer[..read]).into_owned();
-                // The editor asks where the cursor is.
-                for _ in part.matches("\u{1b}[6n") {
-                    self.session.write_all(b"\x1b[1;1R").unwrap();
-                    self.session.flush().unwrap();
-                }
-                self.seen.push_str(&part);
-                if let Some(at) = plain(&self.seen).find(text) {
-                    let rest = plain(&self.seen)[at + text.len()..].to_owned();
-                    self.seen = rest;
-                    return;
-                }
-                if read == 0 {
-                    #[allow(clippy::disallowed_methods)]
-                    std::thread::sleep(Duration::from_millis(10));
-                }
-            }
-            panic!("never shown: {text}\n{}", plain(&self.seen));
-        }
-
-        fn types(&mut self, text: &str) {
-            self.session.write_all(text.as_bytes()).unwrap();
-            self.session.flush().unwrap();
-        }
-    }
-
-    /// Takes colours and cursor movements out.
-    fn plain(text: &str) -> String {
-        let mut plain = String::new();
-        let mut chars = text.chars().peekable();
-        while let Some(c) = chars.next() {
-            if c != '\u{1b}' {
-                plain.push(c);
-            } else if chars.next_if_eq(&'[').is_some() {
-                chars.by_ref().find(|c| c.is_ascii_alphabetic());
-            } else {
-                chars.next();
-            }
-        }
-        plain
-    }
-
-    #[test]
-    fn a_person_edits_completes_interrupts_and_comes_back() {
-        let mut terminal = Terminal::new(&["--sandbox"]);
-        terminal.shows("read only");
-        terminal.types("40 + 2\r");
-        terminal.shows("42\r\n");
-        // Several lines: the bracket is open.
-        terminal.types("[1,\r");
-        terminal.shows("... ");
-        terminal.types("2].len()\r");
-        terminal.shows("2\r\n");
-        // Tab completes a function of ours.
-        terminal.types("gss_vic\t");
-        terminal.shows("gss_victims");
-        terminal.types("\u{15}");
-        // Ctrl-C ends the expression, not the REPL.
-        terminal.types("let x = 0; while x >= 0 { x += 1; }\r");
-        #[allow(clippy::disallowed_methods)]
-        std::thread::sleep(Duration::from_millis(300));
-        terminal.types("\u{3}");
-        terminal.shows("interrupted");
-        terminal.types("x > 0\r");
-        terminal.shows("true\r\n");
-        terminal.types(":writes on\r");
-        terminal.shows("writes go out");
-        terminal.types(":quit\r");
-        let status = terminal.session.get_process().wait().unwrap();
-        assert!(format!("{status:?}").contains("Exited"), "{status:?}");
-        let history = std::fs::read_to_string(terminal.folder.path().join("okgscript/history")).unwrap();
-        assert!(history.contains("40 + 2") && !history.contains("gss_vic"), "{history}");
-    }
+#[test]
+fn a_person_edits_completes_interrupts_and_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut terminal = Terminal::start(folder.path(), &["repl", "--sandbox"]);
+    terminal.shows("read only");
+    terminal.types("40 + 2\r");
+    terminal.shows("42\r\n");
+    // Several lines: the bracket is open.
+    terminal.types("[1,\r");
+    terminal.shows("... ");
+    terminal.types("2].len()\r");
+    terminal.shows("2\r\n");
+    // Tab completes a function of ours.
+    terminal.types("gss_vic\t");
+    terminal.shows("gss_victims");
+    terminal.types("\u{15}");
+    // Ctrl-C ends the expression, not the REPL.
+    terminal.types("let x = 0; while x >= 0 { x += 1; }\r");
+    #[allow(clippy::disallowed_methods)]
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    terminal.types("\u{3}");
+    terminal.shows("interrupted");
+    terminal.types("x > 0\r");
+    terminal.shows("true\r\n");
+    terminal.types(":writes on\r");
+    terminal.shows("writes go out");
+    terminal.types(":quit\r");
+    let status = terminal.ended();
+    assert!(status.contains("Exited"), "{status}");
+    let history = std::fs::read_to_string(folder.path().join("okgscript/history")).unwrap();
+    assert!(history.contains("40 + 2") && !history.contains("gss_vic"), "{history}");
 }

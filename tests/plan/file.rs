@@ -4,6 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
+use super::waits;
 use crate::runs::proxy::{ask, get};
 use crate::runs::world::{Ended, NEW, World};
 
@@ -155,18 +156,6 @@ fn freed_meanwhile(world: &World) -> Ended {
         set_state(world, "minecraft-1", "None");
         run.join().unwrap()
     })
-}
-
-/// Returns when the run watches: the plan was found to fit.
-#[allow(clippy::disallowed_methods)]
-fn waits(world: &World) {
-    for _ in 0..2_000 {
-        if world.proxy.log().iter().any(|it| it.path.contains("watch=")) {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
-    panic!("it never waits");
 }
 
 #[test]

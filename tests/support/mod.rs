@@ -5,6 +5,8 @@
 
 pub mod fresh;
 pub mod served;
+#[cfg(unix)]
+pub mod terminal;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
