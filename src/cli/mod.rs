@@ -14,6 +14,7 @@ mod list;
 mod new;
 mod plan;
 mod plan_file;
+mod policy;
 pub mod preflight;
 mod rbac;
 pub mod receipt;
@@ -83,6 +84,8 @@ enum Command {
     Completions(completions::Arguments),
     /// Print the Role that a script needs.
     Rbac(rbac::Arguments),
+    /// Print the admission policy that makes every client respect holds and marks.
+    Policy(policy::Arguments),
     /// Serve an embedded OKG cluster on loopback, for kubectl and any other client.
     Sandbox(sandbox::Arguments),
 }
@@ -124,6 +127,7 @@ fn dispatch(arguments: &[OsString]) -> Result<ExitCode, Diagnostic> {
         Command::New(arguments) => new::run(arguments),
         Command::Completions(arguments) => completions::run(arguments, Cli::command()),
         Command::Rbac(arguments) => rbac::run(arguments, &global),
+        Command::Policy(arguments) => policy::run(arguments, &global),
         Command::Sandbox(arguments) => sandbox::run(arguments, &global),
     }
 }

@@ -7,6 +7,7 @@ mod eval;
 pub mod interrupt;
 mod list;
 mod new;
+mod policy;
 mod rbac;
 mod repl;
 mod usage;

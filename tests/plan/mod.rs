@@ -2,6 +2,7 @@
 
 mod approve;
 mod file;
+mod nothing_sent;
 mod shown;
 
 use crate::runs::world::World;
