@@ -88,7 +88,7 @@ fn normal(text: &str, server: &str) -> String {
 
 /// Returns the lines of `kubectl explain` that are no prose.
 fn structure(text: &str) -> Vec<String> {
-    let heads = ["GROUP:", "KIND:", "VERSION:", "FIELD:", "FIELDS:"];
+    let heads = ["GROUP:", "KIND:", "VERSION:", "FIELD:", "ENUM:", "FIELDS:"];
     let kept = text.lines().filter(|line| line.contains("\t<") || heads.iter().any(|head| line.starts_with(head)));
     let blanks = Regex::new(r"(\S) {2,}").unwrap();
     kept.map(|line| blanks.replace_all(line.trim_end(), "$1  ").into_owned()).collect()

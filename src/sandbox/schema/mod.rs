@@ -5,6 +5,7 @@ pub mod place;
 pub mod structural;
 pub mod table;
 pub mod typed;
+pub mod words;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{ListType, Schema, Shape};
+use super::{ListType, Schema, Shape, words};
 
 /// The pattern that CRDs give to amounts.
 pub const QUANTITY: &str = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$";
@@ -154,7 +154,11 @@ pub fn definition(schema: &Schema, top: bool) -> Value {
         Shape::Any => drop(out.insert("type".into(), "object".into())),
         Shape::Object(members) => {
             out.insert("type".into(), "object".into());
-            let members = members.iter().map(|(name, member)| (name.clone(), definition(member, false)));
+            let members = members.iter().map(|(name, member)| {
+                let mut shown = definition(member, false);
+                words::describe(schema.short_name(), name, &mut shown);
+                (name.clone(), shown)
+            });
             out.insert("properties".into(), Value::Object(members.collect()));
         }
         Shape::Map(values) => {

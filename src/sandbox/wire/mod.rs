@@ -16,6 +16,7 @@ pub mod request;
 mod reviews;
 mod streams;
 mod subresources;
+mod swagger;
 mod table;
 mod watch;
 mod yaml;

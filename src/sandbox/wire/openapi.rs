@@ -11,16 +11,16 @@ use sha2::{Digest, Sha256};
 
 use super::accept::clauses;
 use super::request::Request;
-use super::{accept, answer, discovery, protobuf};
+use super::{accept, answer, discovery, protobuf, swagger};
 use crate::sandbox::api::Api;
 use crate::sandbox::kinds::Kind;
 use crate::sandbox::schema::openapi::{INT_OR_STRING, MICRO_TIME, QUANTITY_TYPE, TIME, definition};
-use crate::sandbox::schema::table;
+use crate::sandbox::schema::{table, words};
 use crate::sandbox::status::Status;
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 const REF: &str = "#/components/schemas/";
-/// kubectl asks for this form when it validates a `List`; of a kind that it does not find there it checks nothing itself.
+/// kubectl asks for this form when it validates a `List`.
 const V2: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
 const V3: &str = "application/com.github.proto-openapi.spec.v3@v1.0+protobuf";
 
@@ -65,8 +65,8 @@ pub fn answer(api: &Api, request: &Request, parts: &[&str]) -> Result<Option<Res
         }
         ("v2", []) if json && !media(V2) => Ok(Some(answer::json(200, &swagger(api)))),
         ("v2", []) if media(V2) => {
-            let head = protobuf::openapi_head("2.0", 2, "Kubernetes", "v1.35.4");
-            Ok(Some(answer::typed(200, "application/com.github.proto-openapi.spec.v2.v1.0+protobuf", head)))
+            let document = swagger::encoded(&swagger(api));
+            Ok(Some(answer::typed(200, "application/com.github.proto-openapi.spec.v2.v1.0+protobuf", document)))
         }
         ("v2", []) => Err(accept::not_acceptable(true)),
         _ => Ok(None),
@@ -253,6 +253,9 @@ fn object_schema(kind: &Kind, version: &str) -> Value {
             }
         }
     }
+    if kind.custom && kind.group.ends_with("kruise.io") {
+        words::describe_kind(&kind.kind, &mut schema);
+    }
     schema["x-kubernetes-group-version-kind"] = json!([names(kind, version, "")]);
     schema
 }
@@ -378,12 +381,10 @@ fn swagger(api: &Api) -> Value {
     let mut definitions = Map::new();
     for (group, version) in served(api) {
         let document = document(api, &group, &version);
-        if let Some(schemas) = document["components"]["schemas"].as_object() {
-            definitions.extend(schemas.clone());
+        for (name, schema) in document["components"]["schemas"].as_object().into_iter().flatten() {
+            definitions.entry(name.as_str()).or_insert_with(|| swagger::older(schema));
         }
     }
-    let text = Value::Object(definitions).to_string().replace(REF, "#/definitions/");
-    let definitions: Value = serde_json::from_str(&text).unwrap_or_default();
     json!({
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": "v1.35.4"},

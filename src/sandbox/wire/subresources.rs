@@ -4,7 +4,7 @@ use axum::response::Response;
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::accept;
+use super::accept::{self, View};
 use super::dispatch::{self, Target, actor, not_allowed, not_supported};
 use super::request::Request;
 use super::{answer, logs, options, protobuf, streams};
@@ -100,7 +100,15 @@ fn scale(api: &Api, request: &Request, target: &Target, scale: &Scale) -> Result
     let current = || find(api, target);
     let name = &target.name;
     match request.method {
-        Method::GET | Method::HEAD => return Ok(answer::json(200, &scale_of(&*current()?, scale))),
+        Method::GET | Method::HEAD => {
+            let form = accept::negotiate(request.header("accept"), false)?;
+            let shown = scale_of(&*current()?, scale);
+            let shown = match &form.view {
+                View::Table(version) => super::table::of_scale(api, &shown, version),
+                _ => shown,
+            };
+            return Ok(answer::encoded(request, form.encoding, 200, &shown));
+        }
         Method::PUT | Method::PATCH => {}
         _ => return Err(refused(request, target)),
     }

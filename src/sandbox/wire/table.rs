@@ -67,6 +67,20 @@ pub fn table(
     })
 }
 
+/// Returns a Scale as a table.
+pub fn of_scale(api: &Api, scale: &Value, version: &str) -> Value {
+    let columns = [("Name", "string"), ("Desired", "integer"), ("Available", "integer"), ("Age", "string")];
+    let count = |part: &str| scale[part]["replicas"].as_i64().unwrap_or(0);
+    let age = columns::age(object::meta(scale, "creationTimestamp"), api.clock().now());
+    json!({
+        "kind": "Table",
+        "apiVersion": format!("meta.k8s.io/{version}"),
+        "metadata": {"resourceVersion": object::meta(scale, "resourceVersion")},
+        "columnDefinitions": columns.map(|(name, kind)| built_in(name, kind, 0)),
+        "rows": [{"cells": [object::name(scale), count("spec"), count("status"), age], "object": partial(scale, version)}],
+    })
+}
+
 fn built_in(name: &str, kind: &str, priority: i64) -> Value {
     let format = if name == "Name" { "name" } else { "" };
     json!({"name": name, "type": kind, "format": format, "description": "", "priority": priority})
