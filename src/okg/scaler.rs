@@ -20,7 +20,8 @@ impl Counts {
     pub fn of<'a>(pods: impl IntoIterator<Item = &'a Value>) -> Counts {
         let mut counts = Counts::default();
         for pod in pods {
-            let label = |key: &str| pod["metadata"]["labels"][key].as_str().unwrap_or_default();
+            let labels = &pod["metadata"]["labels"];
+            let label = |key: &str| labels[key].as_str().unwrap_or_default();
             counts.total += 1;
             match label(names::GS_OPS_STATE) {
                 ops_state::NONE => counts.none += 1,

@@ -234,6 +234,19 @@ impl Api {
         self.read(Store::oldest)
     }
 
+    /// Follows the changes after a version without ever losing one, as those do who live inside the cluster.
+    pub fn follow(&self, after: u64) -> Follower {
+        let mut state = self.state();
+        let (reader, first) = state.store.add_reader(after);
+        let seen = if first.is_some() { state.store.version() } else { after };
+        Follower { api: self.clone(), reader, seen, first }
+    }
+
+    /// Keeps so many changes for watches and old lists; 40,000 unless told otherwise.
+    pub fn keep_changes(&self, count: usize) {
+        self.state().store.keep(count);
+    }
+
     /// Waits until something was written after a version.
     pub async fn changed(&self, after: u64) {
         let mut wake = self.0.wake.subscribe();
@@ -376,6 +389,37 @@ impl State {
         if self.times.len() > store::KEPT {
             self.times.pop_front();
         }
+    }
+}
+
+/// A reader of all changes. While it is behind, the changes that it has not seen are kept for it.
+#[derive(Debug)]
+pub struct Follower {
+    api: Api,
+    reader: u64,
+    seen: u64,
+    first: Option<Vec<Change>>,
+}
+
+impl Follower {
+    /// Returns what was written since the last call, oldest first; waits until there is something. One that begins
+    /// before the log does gets all objects first, as added.
+    pub async fn next(&mut self) -> Vec<Change> {
+        if let Some(first) = self.first.take() {
+            return first;
+        }
+        self.api.changed(self.seen).await;
+        let mut state = self.api.state();
+        let changes: Vec<Change> = state.store.changes(self.seen).cloned().collect();
+        self.seen = state.store.version();
+        state.store.has_read(self.reader, self.seen);
+        changes
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.api.state().store.remove_reader(self.reader);
     }
 }
 

@@ -159,6 +159,17 @@ pub fn member_mut<'a>(object: &'a mut Value, key: &str) -> &'a mut Map<String, V
     member
 }
 
+/// Gives a member the value that it has elsewhere, or none.
+pub fn keep(map: &mut Map<String, Value>, member: &str, value: Option<&Value>) {
+    if map.get(member) == value {
+        return;
+    }
+    match value {
+        Some(value) => map.insert(member.to_owned(), value.clone()),
+        None => map.remove(member),
+    };
+}
+
 /// Returns a time as objects carry it: whole seconds, UTC.
 pub fn stamp(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()

@@ -23,6 +23,35 @@ pub fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
+/// Returns whether a merge patch would change nothing. The API stores no nulls in the lists of a custom resource, so
+/// those of the patch do not count.
+pub fn holds(value: &Value, patch: &Value) -> bool {
+    match (value, patch) {
+        (Value::Object(value), Value::Object(patch)) => patch.iter().all(|(key, patch)| match value.get(key) {
+            Some(value) => holds(value, patch),
+            None => patch.is_null(),
+        }),
+        (Value::Array(value), Value::Array(patch)) => {
+            value.len() == patch.len() && value.iter().zip(patch).all(|(value, patch)| same_but_nulls(value, patch))
+        }
+        _ => value == patch,
+    }
+}
+
+fn same_but_nulls(value: &Value, patch: &Value) -> bool {
+    match (value, patch) {
+        (Value::Object(value), Value::Object(patch)) => {
+            let mut given = patch.iter().filter(|(_, inner)| !inner.is_null());
+            given.clone().count() == value.len()
+                && given.all(|(key, inner)| value.get(key).is_some_and(|value| same_but_nulls(value, inner)))
+        }
+        (Value::Array(value), Value::Array(patch)) => {
+            value.len() == patch.len() && value.iter().zip(patch).all(|(value, patch)| same_but_nulls(value, patch))
+        }
+        _ => value == patch,
+    }
+}
+
 /// Applies a list of operations the way the server's library does: `replace` of an absent member adds it, `test` of
 /// null holds on an absent one, a negative index counts from the end, and the first segment of a pointer is dropped
 /// whether it is empty or not. Any failure is a bare 422.

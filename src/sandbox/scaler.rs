@@ -32,9 +32,10 @@ impl Metadata {
 /// Answers `GetMetrics`: the replicas that the scaler wants for a GameServerSet.
 pub fn metric(api: &Api, namespace: &str, name: &str, metadata: &Metadata) -> Result<i32, String> {
     let set = set(api, namespace, name)?;
-    let pods = api.list("pods", Some(namespace));
-    let rooms = pods.iter().filter(|pod| object::label(pod, names::OWNER_GSS) == Some(name));
-    let counts = Counts::of(rooms.map(|pod| &**pod));
+    let counts = api.read(|store| {
+        let pods = store.each("pods", namespace);
+        Counts::of(pods.map(|pod| &**pod).filter(|pod| object::label(pod, names::OWNER_GSS) == Some(name)))
+    });
     let replicas = set["spec"]["replicas"].as_i64().and_then(|replicas| i32::try_from(replicas).ok()).unwrap_or(0);
     desired_replicas(replicas, counts, metadata.min.as_deref(), metadata.max.as_deref()).map_err(|invalid| invalid.0)
 }

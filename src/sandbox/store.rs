@@ -23,13 +23,24 @@ pub struct Store {
     kinds: BTreeMap<Arc<str>, Arc<Kind>>,
     shelves: BTreeMap<Arc<str>, Shelf>,
     log: VecDeque<Change>,
+    /// How many changes are kept for clients.
+    kept: usize,
+    /// What the readers inside the cluster have seen, by their numbers: none of them loses a change.
+    readers: BTreeMap<u64, u64>,
     version: u64,
 }
 
 impl Store {
     /// An empty store.
     pub fn new() -> Store {
-        Store { kinds: BTreeMap::new(), shelves: BTreeMap::new(), log: VecDeque::new(), version: FIRST }
+        Store {
+            kinds: BTreeMap::new(),
+            shelves: BTreeMap::new(),
+            log: VecDeque::new(),
+            kept: KEPT,
+            readers: BTreeMap::new(),
+            version: FIRST,
+        }
     }
 
     /// Serves a kind from now on, or replaces its declaration.
@@ -58,9 +69,60 @@ impl Store {
         self.version
     }
 
-    /// Returns the oldest version whose following changes are all still known.
+    /// Returns the oldest version whose following changes clients can still ask for.
     pub fn oldest(&self) -> u64 {
-        self.log.front().map_or(self.version, |change| change.version - 1)
+        let beyond = self.log.len().saturating_sub(self.kept);
+        self.log.get(beyond).map_or(self.version, |change| change.version - 1)
+    }
+
+    /// Keeps so many changes for clients from now on.
+    pub fn keep(&mut self, changes: usize) {
+        self.kept = changes;
+        self.forget();
+    }
+
+    /// Adds a reader inside the cluster that has seen everything up to a version; returns its number, and what it
+    /// has to know first: all objects, if the log does not reach back so far.
+    pub fn add_reader(&mut self, seen: u64) -> (u64, Option<Vec<Change>>) {
+        let number = self.readers.last_key_value().map_or(0, |(last, _)| last + 1);
+        let reaches = self.log.front().is_none_or(|first| first.version <= seen.max(FIRST) + 1);
+        self.readers.insert(number, if reaches { seen } else { self.version });
+        (number, (!reaches).then(|| self.everything()))
+    }
+
+    fn everything(&self) -> Vec<Change> {
+        let added = |resource: &Arc<str>, object: &Object| Change {
+            version: object::version(object),
+            resource: resource.clone(),
+            kind: ChangeKind::Added,
+            object: object.clone(),
+            previous: None,
+        };
+        let all = self.shelves.iter().flat_map(|(resource, shelf)| {
+            shelf.values().flat_map(BTreeMap::values).map(move |object| added(resource, object))
+        });
+        let mut all: Vec<Change> = all.collect();
+        all.sort_by_key(|change| change.version);
+        all
+    }
+
+    /// Notes what a reader has seen.
+    pub fn has_read(&mut self, reader: u64, seen: u64) {
+        self.readers.insert(reader, seen);
+    }
+
+    /// Takes a reader out.
+    pub fn remove_reader(&mut self, reader: u64) {
+        self.readers.remove(&reader);
+        self.forget();
+    }
+
+    /// Lets go of changes that neither clients nor readers need.
+    fn forget(&mut self) {
+        let needed = self.readers.values().min().copied().unwrap_or(u64::MAX);
+        while self.log.len() > self.kept && self.log.front().is_some_and(|change| change.version <= needed) {
+            self.log.pop_front();
+        }
     }
 
     /// Returns an object.
@@ -75,6 +137,11 @@ impl Store {
             Some(namespace) => shelf.get(namespace).map(|names| names.values().cloned().collect()).unwrap_or_default(),
             None => shelf.values().flat_map(|names| names.values().cloned()).collect(),
         }
+    }
+
+    /// Returns the objects of one namespace where they stand, ordered by name.
+    pub fn each(&self, key: &str, namespace: &str) -> impl Iterator<Item = &Object> {
+        self.shelves.get(key).and_then(|shelf| shelf.get(namespace)).into_iter().flat_map(BTreeMap::values)
     }
 
     /// Returns objects as they were at a version, or `None` if the log does not reach back so far.
@@ -130,9 +197,7 @@ impl Store {
 
     fn log(&mut self, key: &Arc<str>, kind: ChangeKind, object: Object, previous: Option<Object>) {
         self.log.push_back(Change { version: self.version, resource: key.clone(), kind, object, previous });
-        if self.log.len() > KEPT {
-            self.log.pop_front();
-        }
+        self.forget();
     }
 
     /// Returns the changes after a version, oldest first. Versions rise by one, so this is a slice of the log.

@@ -479,10 +479,7 @@ fn locks(kind: &Kind, current: &Value, next: &Value, is_patch: bool) -> Result<(
 /// A write without tracking leaves the owners as they are.
 fn keep_managed(current: &Value, next: &mut Value) {
     let meta = object::meta_mut(next);
-    match object::at(current, &["metadata", "managedFields"]) {
-        Some(fields) => meta.insert("managedFields".into(), fields.clone()),
-        None => meta.remove("managedFields"),
-    };
+    object::keep(meta, "managedFields", object::at(current, &["metadata", "managedFields"]));
 }
 
 fn note_update(

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{Behavior, Diagnostic, HPA, Kind, Look, SCALED};
 use crate::sandbox::api::Api;
 use crate::sandbox::object::{self, Actor, Patch};
+use crate::sandbox::patch;
 use crate::sandbox::scaler::Metadata;
 use crate::sandbox::status::Status;
 
@@ -127,6 +128,9 @@ pub fn keep_hpa(
     if wanted != current {
         status["lastScaleTime"] = object::stamp(now).into();
     }
+    if patch::holds(&found["status"], &status) {
+        return Ok(());
+    }
     let status = Patch::Merge(json!({"status": status}));
     api.patch(&actor(), HPA, "status", namespace, &name, &status).map(|_| ())
 }
@@ -144,7 +148,7 @@ pub fn report(api: &Api, scaled: &Value, look: &Look) {
         Some(fault) => (false, "ScaledObjectCheckFailed", fault.as_str()),
     };
     let active = look.active.map_or("Unknown", word);
-    let status = json!({"status": {
+    let status = json!({
         "scaleTargetKind": "game.kruise.io/v1alpha1.GameServerSet",
         "externalMetricNames": ["s0-gssReplicas"],
         "hpaName": hpa_name(scaled),
@@ -154,7 +158,11 @@ pub fn report(api: &Api, scaled: &Value, look: &Look) {
             {"type": "Fallback", "status": "False", "reason": "NoFallbackFound"},
             {"type": "Paused", "status": word(look.paused)},
         ],
-    }});
+    });
+    if patch::holds(&scaled["status"], &status) {
+        return;
+    }
+    let status = json!({"status": status});
     if let Err(status) = api.patch(&actor(), SCALED, "status", namespace, name, &Patch::Merge(status)) {
         tracing::debug!("status of ScaledObject {namespace}/{name}: {}", status.message);
     }

@@ -15,6 +15,7 @@ use crate::okg::network;
 use crate::okg::ops_state;
 use crate::okg::{int_or_string, state};
 use crate::sandbox::object::{self, Change, ChangeKind, DeleteOptions, Object};
+use crate::sandbox::patch;
 use crate::sandbox::status::Status;
 
 const GS: &str = "gameservers.game.kruise.io";
@@ -352,7 +353,6 @@ impl Pass<'_> {
     async fn report(&mut self, qualities: Option<Vec<Value>>, conditions: Vec<Value>) -> Result<(), Status> {
         let label = |key: &str| object::label(&self.pod, key).unwrap_or_default();
         let mut status = json!({
-            "podStatus": self.pod["status"],
             "currentState": label(names::GS_STATE),
             "desiredState": "Ready",
             "updatePriority": label(names::GS_UPDATE_PRIORITY),
@@ -363,9 +363,11 @@ impl Pass<'_> {
         if let Some(qualities) = qualities {
             status["serviceQualitiesConditions"] = qualities.into();
         }
-        if contains(&self.game_server["status"], &status) {
+        let before = &self.game_server["status"];
+        if patch::holds(before, &status) && patch::holds(&before["podStatus"], &self.pod["status"]) {
             return Ok(());
         }
+        status["podStatus"] = self.pod["status"].clone();
         status["lastTransitionTime"] = self.now.clone().into();
         match self.hub.okg.merge_status(GS, self.at(), json!({"status": status})).await {
             Ok(game_server) => self.game_server = game_server,
@@ -451,30 +453,4 @@ pub(super) fn set_images(pod: &mut Value, images: &Map<String, Value>) {
 
 fn time(value: &Value) -> Option<Timestamp> {
     value.as_str()?.parse().ok()
-}
-
-/// Returns whether a merge patch would change nothing.
-fn contains(value: &Value, patch: &Value) -> bool {
-    match (value, patch) {
-        (Value::Object(value), Value::Object(patch)) => patch.iter().all(|(key, patch)| match value.get(key) {
-            Some(value) => contains(value, patch),
-            None => patch.is_null(),
-        }),
-        // The API stores no nulls in the lists of a custom resource; a pod's conditions come with some.
-        (Value::Array(value), Value::Array(patch)) => {
-            value.len() == patch.len() && value.iter().zip(patch).all(|(value, patch)| *value == without_nulls(patch))
-        }
-        _ => value == patch,
-    }
-}
-
-fn without_nulls(value: &Value) -> Value {
-    match value {
-        Value::Object(map) => {
-            let kept = map.iter().filter(|(_, value)| !value.is_null());
-            Value::Object(kept.map(|(key, value)| (key.clone(), without_nulls(value))).collect())
-        }
-        Value::Array(items) => Value::Array(items.iter().map(without_nulls).collect()),
-        other => other.clone(),
-    }
 }

@@ -46,7 +46,7 @@ pub use client::Rate;
 use self::cache::Cache;
 use self::client::Client;
 use self::queue::{Key, Queue};
-use super::api::Api;
+use super::api::{Api, Follower};
 use super::faults::Faults;
 use super::object::Change;
 use super::status::Status;
@@ -133,7 +133,7 @@ impl Controllers {
         started.add(&hub, &always, &mut routes, volumes::Volumes(hub.clone()));
         started.add(&hub, &always, &mut routes, namespaces::Namespaces(hub.clone()));
         started.add(&hub, &always, &mut routes, garbage::Collector(hub.clone()));
-        started.tasks.push(tokio::spawn(watch_all(hub, routes)).abort_handle());
+        started.tasks.push(tokio::spawn(watch_all(hub, api.follow(0), routes)).abort_handle());
         started
     }
 
@@ -168,17 +168,14 @@ async fn take(each: Duration, count: usize) {
 }
 
 /// Follows the cluster's changes and tells everybody whom they concern.
-async fn watch_all(hub: Arc<Hub>, routes: Vec<Route>) {
-    let mut seen = 0;
+async fn watch_all(hub: Arc<Hub>, mut follower: Follower, routes: Vec<Route>) {
     loop {
-        for change in hub.api.changes(seen) {
-            seen = change.version;
+        for change in follower.next().await {
             hub.cache.apply(&change);
             for route in &routes {
                 route(&change);
             }
         }
-        hub.api.changed(seen).await;
     }
 }
 

@@ -173,6 +173,7 @@ impl Pass<'_> {
     async fn create_missing(&self, wanted: &BTreeSet<i32>) -> Result<(), Failure> {
         let limit = self.set["spec"]["scaleStrategy"].get("maxUnavailable");
         let mut left = limit.map(|limit| max_unavailable(Some(limit), self.replicas()));
+        let (claims, least) = (self.claims_go_with_pods(), status_of::least_ready(self.set));
         let mut pods = self.pods.iter().peekable();
         let mut olds = self.pods.iter().filter(|(_, pod)| pod.facts().revision != self.revisions.update_name()).count();
         for &ordinal in wanted {
@@ -188,8 +189,10 @@ impl Pass<'_> {
                     true
                 }
                 Some(pod) => {
-                    self.keep_claims(pod, false).await?;
-                    left.is_some() && status_of::available_for(pod, self.set, self.hub.clock.now()).is_some()
+                    if claims {
+                        self.keep_claims(pod, false).await?;
+                    }
+                    left.is_some() && status_of::available_for(pod, least, self.hub.clock.now()).is_some()
                 }
                 None => {
                     let old = self.takes_old_revision(ordinal, olds);
@@ -247,10 +250,13 @@ impl Pass<'_> {
         Ok(())
     }
 
+    fn claims_go_with_pods(&self) -> bool {
+        self.set["spec"]["persistentVolumeClaimRetentionPolicy"]["whenScaled"] == "Delete"
+    }
+
     /// Under whenScaled Delete: lets the claims of a condemned pod go with it, and keeps those of others.
     async fn keep_claims(&self, pod: &Value, condemned: bool) -> Result<(), Failure> {
-        let policy = &self.set["spec"]["persistentVolumeClaimRetentionPolicy"];
-        if policy["whenScaled"] != "Delete" {
+        if !self.claims_go_with_pods() {
             return Ok(());
         }
         for template in self.set["spec"]["volumeClaimTemplates"].as_array().into_iter().flatten() {

@@ -16,19 +16,24 @@ pub(super) fn running_and_ready(pod: &Value) -> bool {
         && condition(pod, "Ready").is_some_and(|ready| ready["status"] == "True")
 }
 
+/// Returns how long a pod of a set must be ready to be available.
+pub(super) fn least_ready(set: &Value) -> Duration {
+    let rolling = &set["spec"]["updateStrategy"]["rollingUpdate"];
+    Duration::from_secs(rolling["minReadySeconds"].as_u64().unwrap_or(0))
+}
+
 /// Returns how long a pod still lacks to being available: `None` if it is, `Some(0)` if nobody knows.
-pub(super) fn available_for(pod: &Room, set: &Value, now: Timestamp) -> Option<Duration> {
+pub(super) fn available_for(pod: &Room, least: Duration, now: Timestamp) -> Option<Duration> {
     let facts = pod.facts();
     if !facts.ready || !["", "Normal"].contains(&facts.lifecycle.as_str()) {
         return Some(Duration::ZERO);
     }
-    let least = set["spec"]["updateStrategy"]["rollingUpdate"]["minReadySeconds"].as_u64().unwrap_or(0);
-    if least == 0 {
+    if least.is_zero() {
         return None;
     }
     let since = condition(pod, "Ready").and_then(|ready| ready["lastTransitionTime"].as_str()?.parse().ok());
     let passed = since.map(|since: Timestamp| now.duration_since(since)).unwrap_or_default();
-    let left = Duration::from_secs(least).saturating_sub(Duration::try_from(passed).unwrap_or_default());
+    let left = least.saturating_sub(Duration::try_from(passed).unwrap_or_default());
     (!left.is_zero()).then_some(left)
 }
 
@@ -45,10 +50,10 @@ struct Counts {
 }
 
 impl Counts {
-    fn add(&mut self, pod: &Room, set: &Value, now: Timestamp, [current, update]: [&str; 2]) {
+    fn add(&mut self, pod: &Room, least: Duration, now: Timestamp, [current, update]: [&str; 2]) {
         let facts = pod.facts();
         let (live, name, ready) = (!facts.terminating, facts.revision.as_str(), facts.ready);
-        let available = ready && available_for(pod, set, now).is_none();
+        let available = ready && available_for(pod, least, now).is_none();
         let updated = name == update;
         self.replicas += 1;
         self.ready += usize::from(ready);
@@ -66,9 +71,9 @@ impl Counts {
 pub(super) async fn report(pass: &Pass<'_>, failure: Option<&Status>, walked: usize) -> Result<(), Status> {
     let (set, now) = (pass.set, pass.hub.clock.now());
     let (current, update) = (pass.revisions.current_name(), pass.revisions.update_name());
-    let mut counts = Counts::default();
+    let (mut counts, least) = (Counts::default(), least_ready(set));
     for (_, pod) in pass.pods.iter().filter(|(_, pod)| pod.facts().phased) {
-        counts.add(pod, set, now, [current, update]);
+        counts.add(pod, least, now, [current, update]);
     }
     let mut current_replicas = counts.current.saturating_sub(walked);
     let mut current_revision = current;

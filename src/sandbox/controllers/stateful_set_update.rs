@@ -10,7 +10,7 @@ use super::game_server::{merge_metadata, set_images};
 use super::lifecycle;
 use super::room::Room;
 use super::stateful_set::{Failure, Pass, ignore_missing, revision, sooner};
-use super::stateful_set_status::available_for;
+use super::stateful_set_status::{available_for, least_ready};
 use crate::okg::int_or_string::max_unavailable;
 use crate::okg::names;
 use crate::okg::state::condition;
@@ -46,7 +46,7 @@ pub(super) async fn roll(
     if moved {
         return Ok(None);
     }
-    let now = pass.hub.clock.now();
+    let (now, least) = (pass.hub.clock.now(), least_ready(pass.set));
     let limit = usize::try_from(max_unavailable(rolling.get("maxUnavailable"), pass.replicas())).unwrap_or(1);
     let pods: BTreeMap<i32, &Room> = pass
         .pods
@@ -56,7 +56,7 @@ pub(super) async fn roll(
         .collect();
     let mut unavailable: BTreeSet<i32> = wanted.iter().filter(|o| !pods.contains_key(o)).copied().collect();
     for (ordinal, pod) in &pods {
-        let lacks = available_for(pod, pass.set, now);
+        let lacks = available_for(pod, least, now);
         if object::terminating(pod) || lacks.is_some() || !completed(pod) {
             unavailable.insert(*ordinal);
             soonest = sooner(soonest, lacks.filter(|lacks| !lacks.is_zero()));

@@ -71,8 +71,35 @@ impl Crowd {
 /// How long players wait before they look again.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// The rooms that one matchmaker has chosen and not yet written, by GameServer uid.
-type Chosen = Arc<Mutex<BTreeSet<String>>>;
+/// What one matchmaker knows.
+#[derive(Debug, Default)]
+struct Mind {
+    /// The rooms that it has chosen and not yet written, by GameServer uid.
+    chosen: BTreeSet<String>,
+    /// The rooms as it saw them last, and whether each was to be had: it looks again only at those that changed.
+    seen: Vec<(Object, bool)>,
+}
+
+impl Mind {
+    /// Returns the rooms that are to be had of those that a list shows.
+    fn free(&mut self, rooms: Vec<Object>, gss: &str) -> Vec<Object> {
+        self.seen.truncate(rooms.len());
+        for (index, room) in rooms.into_iter().enumerate() {
+            let known = self.seen.get(index).is_some_and(|(known, _)| Arc::ptr_eq(known, &room));
+            if known {
+                continue;
+            }
+            let free = object::label(&room, names::OWNER_GSS) == Some(gss) && matchable(&room);
+            if index < self.seen.len() {
+                self.seen[index] = (room, free);
+            } else {
+                self.seen.push((room, free));
+            }
+        }
+        let free = self.seen.iter().filter(|(_, free)| *free).map(|(room, _)| room);
+        free.filter(|room| !self.chosen.contains(object::meta(room, "uid"))).cloned().collect()
+    }
+}
 
 /// What chance gave one match.
 struct Arrival {
@@ -86,7 +113,7 @@ pub async fn play(stage: Stage, crowd: Crowd, mut rng: fastrand::Rng) {
     if crowd.per_minute <= 0.0 {
         return;
     }
-    let (crowd, chosen) = (Arc::new(crowd), Chosen::default());
+    let (crowd, mind) = (Arc::new(crowd), Arc::<Mutex<Mind>>::default());
     loop {
         stage.sleep(pause(&mut rng, Duration::from_secs(60), crowd.per_minute)).await;
         let full = crowd.length.draw(&mut rng);
@@ -94,16 +121,16 @@ pub async fn play(stage: Stage, crowd: Crowd, mut rng: fastrand::Rng) {
         let length = if leaves { full.mul_f64(rng.f64()) } else { full };
         let arrival = Arrival { choice: rng.u64(..), length, end: if leaves { End::Left } else { End::Over } };
         // Dropping the runtime or the cluster ends it; it holds nothing that others wait for.
-        tokio::spawn(arrive(stage.clone(), crowd.clone(), chosen.clone(), arrival));
+        tokio::spawn(arrive(stage.clone(), crowd.clone(), mind.clone(), arrival));
     }
 }
 
-async fn arrive(stage: Stage, crowd: Arc<Crowd>, chosen: Chosen, arrival: Arrival) {
+async fn arrive(stage: Stage, crowd: Arc<Crowd>, mind: Arc<Mutex<Mind>>, arrival: Arrival) {
     stage.ledger.arrived(crowd.players);
     let begun = stage.clock.now();
     let mut choice = arrival.choice;
     loop {
-        if let Some(id) = find_room(&stage, &crowd, &chosen, choice).await {
+        if let Some(id) = find_room(&stage, &crowd, &mind, choice).await {
             stage.sleep(arrival.length).await;
             finish(&stage, id, arrival.end, &crowd.after).await;
             return;
@@ -119,7 +146,7 @@ async fn arrive(stage: Stage, crowd: Arc<Crowd>, chosen: Chosen, arrival: Arriva
 }
 
 /// Sends a match to a room; returns its number in the ledger, or nothing if there was no room to have.
-async fn find_room(stage: &Stage, crowd: &Crowd, chosen: &Chosen, choice: u64) -> Option<u64> {
+async fn find_room(stage: &Stage, crowd: &Crowd, mind: &Arc<Mutex<Mind>>, choice: u64) -> Option<u64> {
     let rooms = match stage.rooms("matchmaker", &crowd.namespace).await {
         Ok(rooms) => rooms,
         Err(status) => {
@@ -128,19 +155,15 @@ async fn find_room(stage: &Stage, crowd: &Crowd, chosen: &Chosen, choice: u64) -
         }
     };
     let room = {
-        let mut chosen = chosen.lock().unwrap_or_else(PoisonError::into_inner);
-        let free: Vec<Object> = rooms
-            .into_iter()
-            .filter(|room| object::label(room, names::OWNER_GSS) == Some(&crowd.gss) && matchable(room))
-            .filter(|room| !chosen.contains(object::meta(room, "uid")))
-            .collect();
+        let mut mind = mind.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = mind.free(rooms, &crowd.gss);
         let count = u64::try_from(free.len()).ok().filter(|count| *count > 0)?;
         let room = free.get(usize::try_from(choice % count).ok()?)?.clone();
-        chosen.insert(object::meta(&room, "uid").to_owned());
+        mind.chosen.insert(object::meta(&room, "uid").to_owned());
         room
     };
     stage.sleep(crowd.lag).await;
-    chosen.lock().unwrap_or_else(PoisonError::into_inner).remove(object::meta(&room, "uid"));
+    mind.lock().unwrap_or_else(PoisonError::into_inner).chosen.remove(object::meta(&room, "uid"));
     let patch = match crowd.matchmaker {
         Matchmaker::Blind | Matchmaker::Slow => Patch::Merge(json!({"spec": {"opsState": ops_state::ALLOCATED}})),
         Matchmaker::Guarded => Patch::Json(json!([

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::clock::Clock;
 use crate::okg::{names, ordinals, reserve};
-use crate::sandbox::api::Api;
+use crate::sandbox::api::{Api, Follower};
 use crate::sandbox::object::{self, ChangeKind};
 
 /// One match in one pod.
@@ -189,10 +189,9 @@ impl Books {
 }
 
 /// Follows the pods: one that goes with players in it takes their match with it.
-pub async fn watch(api: Api, clock: Clock, ledger: Ledger, mut seen: u64) {
+pub async fn watch(api: Api, clock: Clock, ledger: Ledger, mut follower: Follower) {
     loop {
-        for change in api.changes(seen) {
-            seen = change.version;
+        for change in follower.next().await {
             if &*change.resource != "pods" {
                 continue;
             }
@@ -210,7 +209,6 @@ pub async fn watch(api: Api, clock: Clock, ledger: Ledger, mut seen: u64) {
                 ledger.end(id, clock.now(), End::Lost(loss));
             }
         }
-        api.changed(seen).await;
     }
 }
 

@@ -123,7 +123,7 @@ impl Players {
         let stage =
             Stage { api: api.clone(), clock, ledger: players.ledger.clone(), speed, faults: world.faults.clone() };
         let mut add = |task: tokio::task::JoinHandle<()>| players.tasks.push(task.abort_handle());
-        add(tokio::spawn(ledger::watch(stage.api.clone(), clock, stage.ledger.clone(), api.version())));
+        add(tokio::spawn(ledger::watch(stage.api.clone(), clock, stage.ledger.clone(), api.follow(api.version()))));
         for room in &scenario.rooms {
             let Some(left) = room.playing else { continue };
             let Some(pod) = api.get("pods", &room.namespace, &room.name) else { continue };

@@ -109,10 +109,7 @@ pub fn prepare_update(kind: &Kind, subresource: &str, current: &Value, next: &mu
     keep_parts(kind, subresource, current, next);
     let meta = object::meta_mut(next);
     for field in KEPT {
-        match current["metadata"].get(field) {
-            Some(value) => meta.insert(field.into(), value.clone()),
-            None => meta.remove(field),
-        };
+        object::keep(meta, field, current["metadata"].get(field));
     }
     meta.remove("selfLink");
     if meta.get("uid").and_then(Value::as_str).unwrap_or("").is_empty() {
@@ -131,21 +128,14 @@ pub fn prepare_update(kind: &Kind, subresource: &str, current: &Value, next: &mu
 /// Takes status from writes of the object, and everything else from writes of the status.
 fn keep_parts(kind: &Kind, subresource: &str, current: &Value, next: &mut Value) {
     let (Value::Object(new), Value::Object(old)) = (next, current) else { return };
-    let keep = |new: &mut serde_json::Map<String, Value>, member: &str| {
-        match old.get(member) {
-            Some(value) => new.insert(member.into(), value.clone()),
-            None => new.remove(member),
-        };
-    };
+    let keep = |new: &mut serde_json::Map<String, Value>, member: &str| object::keep(new, member, old.get(member));
     if subresource == "status" && kind.custom {
         let managed = new.get("metadata").and_then(|meta| meta.get("managedFields")).cloned();
         let uid = new.get("metadata").and_then(|meta| meta.get("uid")).cloned();
-        let status = new.remove("status");
-        *new = old.clone();
-        match status {
-            Some(status) => new.insert("status".into(), status),
-            None => new.remove("status"),
-        };
+        new.retain(|member, _| member == "status" || old.contains_key(member));
+        for member in old.keys().filter(|member| *member != "status") {
+            keep(new, member);
+        }
         if let Some(Value::Object(meta)) = new.get_mut("metadata") {
             for (field, value) in [("managedFields", managed), ("uid", uid)] {
                 match value {
@@ -157,12 +147,9 @@ fn keep_parts(kind: &Kind, subresource: &str, current: &Value, next: &mut Value)
     } else if subresource == "status" {
         // Labels and annotations may come with the status of a built-in kind.
         keep(new, "spec");
-        let owners = old.get("metadata").and_then(|meta| meta.get("ownerReferences")).cloned();
+        let owners = old.get("metadata").and_then(|meta| meta.get("ownerReferences"));
         if let Some(Value::Object(meta)) = new.get_mut("metadata") {
-            match owners {
-                Some(owners) => meta.insert("ownerReferences".into(), owners),
-                None => meta.remove("ownerReferences"),
-            };
+            object::keep(meta, "ownerReferences", owners);
         }
     } else if kind.status || !subresource.is_empty() {
         keep(new, "status");
