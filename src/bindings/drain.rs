@@ -354,8 +354,7 @@ fn gs_held(ctx: &NativeCallContext, gss: &str, opts: &Map) -> ScriptResult<GameS
         // In a plan no label follows: the rooms that would be held count.
         Ended::Assumed => {
             let seen = read_view(&host, gss)?;
-            let held = seen.rooms.into_iter().filter(|room| room.server.ops_state() == hold);
-            Some(Sorted { shown: held.collect(), ..Sorted::default() })
+            Some(Sorted { shown: held_in_plan(&host, seen.rooms, &hold), ..Sorted::default() })
         }
         Ended::TimedOut(_) => None,
     };
@@ -413,6 +412,13 @@ pub fn showing(
             .why("OKG copies it from the GameServer to the pod; it may be down, or busy (5 rooms a second as shipped)")
             .help("look at the OKG manager, or raise `timeout`"),
     ))
+}
+
+/// Returns the rooms that a plan holds: those that it has retired would be gone by then.
+fn held_in_plan(host: &Host, rooms: Vec<Room>, hold: &str) -> Vec<Room> {
+    let retired = ended(host, |room| room.field == RETIRED);
+    let holds = |room: &Room| room.server.ops_state() == hold && !retired.contains(&room.server.metadata.uid);
+    rooms.into_iter().filter(holds).collect()
 }
 
 /// Sets rooms back to what they were before a hold.
@@ -519,8 +525,7 @@ fn gss_retire(ctx: NativeCallContext, gss: &str, rooms: Dynamic) -> ScriptResult
             return Err(throw(Diagnostic::new(Kind::Conflict, what).why(why).with("unsettled", true)));
         }
         let sorted = sort(&seen, &hold, &host.run);
-        let planned = seen.rooms.iter().filter(|room| host.planning() && room.server.ops_state() == hold);
-        let shown: Vec<Room> = if host.planning() { planned.cloned().collect() } else { sorted.shown };
+        let shown = if host.planning() { held_in_plan(&host, seen.rooms.clone(), &hold) } else { sorted.shown };
         let held: Vec<Room> = shown.into_iter().filter(|room| wanted.contains(room.name())).collect();
         let mut outcome = Outcome::default();
         let there: BTreeSet<&str> = held.iter().map(Room::name).collect();

@@ -186,6 +186,16 @@ impl Overlay {
 
     /// Lays the plan over a page of a list. Objects that would be created come with the last page.
     async fn list(&self, target: &Target, request: Request<Body>) -> Result<Response<Body>, BoxError> {
+        let mut planned: BTreeMap<String, Option<Value>> = BTreeMap::new();
+        for change in self.planned().iter() {
+            let holder = change.path.rsplit_once('/').map_or("", |(holder, _)| holder);
+            if within(holder, &target.collection) {
+                planned.insert(change.path.clone(), change.after.clone());
+            }
+        }
+        if planned.is_empty() && self.0.supposed.get().is_none() {
+            return self.send(request).await;
+        }
         let query = request.uri().query().unwrap_or_default().to_owned();
         let (head, body) = self.send(request).await?.into_parts();
         let bytes = body.collect().await?.to_bytes();
@@ -195,13 +205,6 @@ impl Overlay {
         let Some(items) = page["items"].as_array_mut() else {
             return Ok(Response::from_parts(head, Body::from(bytes)));
         };
-        let mut planned: BTreeMap<String, Option<Value>> = BTreeMap::new();
-        for change in self.planned().iter() {
-            let holder = change.path.rsplit_once('/').map_or("", |(holder, _)| holder);
-            if within(holder, &target.collection) {
-                planned.insert(change.path.clone(), change.after.clone());
-            }
-        }
         let path_of = |object: &Value| {
             let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
             object_path(&target.collection, &text("namespace"), &text("name"))

@@ -169,8 +169,10 @@ impl Bounds {
             None => format!("`{path}`"),
         };
         let mut covered: Vec<&str> = Vec::new();
-        for set in &self.plan.sets {
-            covered.extend(set.rooms.iter().chain(&set.rooms_if_idle).map(|room| room.name.as_str()));
+        for room in self.plan.sets.iter().flat_map(|set| set.rooms.iter().chain(&set.rooms_if_idle)) {
+            if !covered.contains(&room.name.as_str()) {
+                covered.push(&room.name);
+            }
         }
         let shown = covered.iter().take(12).copied().collect::<Vec<_>>().join(", ");
         let more = if covered.len() > 12 { ", …" } else { "" };

@@ -46,7 +46,8 @@ pub fn add_if_idle(sets: &mut Vec<Set>, supposed: &[Set]) {
     for other in supposed {
         match sets.iter_mut().find(|it| it.uid == other.uid) {
             Some(set) => {
-                let more = other.rooms.iter().filter(|room| !set.rooms.iter().any(|it| it.name == room.name));
+                let same = |room: &Room| set.rooms.iter().any(|it| it.name == room.name && it.becomes == room.becomes);
+                let more = other.rooms.iter().filter(|room| !same(room));
                 set.rooms_if_idle = more.cloned().map(with_players).collect();
             }
             // With players it is left alone.

@@ -254,3 +254,44 @@ fn a_file_that_is_not_what_was_saved_is_refused() {
     let ended = world.run(&["run", "a.rhai", "--out", "x.json"]);
     assert!(ended.code == Some(2) && ended.err.contains("nothing is planned"), "{ended:?}");
 }
+
+/// Carries a planned release out and ends the match in `minecraft-0` when the run follows.
+fn followed(args: &[&str]) -> (World, Ended) {
+    let world = World::new();
+    let mut plan = vec!["plan", "lossless_release.rhai", "--gss", "minecraft", "--image", NEW, "--out", "plan.json"];
+    plan.extend(["--grace", "50ms", "--follow", "20s"]);
+    plan.extend(args);
+    let ended = world.run(&plan);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.out.contains("touched too, should their matches end first: minecraft-0"), "{}", ended.out);
+    let ended = std::thread::scope(|scope| {
+        let run = scope.spawn(|| carry_out(&world, &[]));
+        // The first retirement lowers replicas; then only the room with players is old.
+        for _ in 0..4_000 {
+            if get(world.server, SET)["spec"]["replicas"] == 4 {
+                break;
+            }
+            #[allow(clippy::disallowed_methods)]
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        set_state(&world, "minecraft-0", "None");
+        run.join().unwrap()
+    });
+    (world, ended)
+}
+
+#[test]
+fn a_match_that_ends_while_the_run_follows_is_covered() {
+    let (world, ended) = followed(&[]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.out.contains("3 rooms retired (3 gone)"), "{}", ended.out);
+    assert_eq!(world.end_state()["replicas"], 3);
+}
+
+#[test]
+fn a_release_with_a_block_is_covered() {
+    let (world, ended) = followed(&["--block"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.out.contains("3 rooms retired (3 gone)"), "{}", ended.out);
+    assert_eq!(world.end_state()["replicas"], 3);
+}

@@ -107,6 +107,25 @@ spec:
 }
 
 #[test]
+fn batches_of_a_drain_add_up() {
+    let script = r#"
+        import "okg/drain" as drain;
+        let how = drain::options(#{ end: "retire", batch: 2 });
+        gss_set_image("lobby", "", "game:2");
+        gss_scale_up("lobby", 3);
+        drain::retire("lobby", #{ version: "old" }, how);
+    "#;
+    Test::new()
+        .script(script)
+        .file("world.yaml", &scenario(5, "---"))
+        .args(["plan", "a.rhai", "--scenario", "world.yaml"])
+        .stdout_has("  spec.replicas: 5 -> 3\n  spec.reserveGameServerIds: - -> [\"0-4\"]\n")
+        .stdout_has("  go by it: lobby-0, lobby-1, lobby-2, lobby-3, lobby-4\n  opened: lobby-5, lobby-6, lobby-7\n")
+        .stderr_any()
+        .ok();
+}
+
+#[test]
 fn a_gitops_owner_is_named_field_by_field() {
     let folder = tempfile::tempdir().unwrap();
     let served = Served::new(folder.path(), &[]);
