@@ -51,7 +51,7 @@ fn run(home: &Path, kubeconfig: &Path, namespace: &str, step: &Value) -> Outcome
 }
 
 /// Replaces what differs from run to run.
-fn normal(text: &str, server: &str) -> String {
+pub fn normal(text: &str, server: &str) -> String {
     let address = server.trim_start_matches("http://");
     let text = text.replace(server, "<server>").replace(&server.replace("http:", "https:"), "<server>");
     let text = text.replace(address, "<address>");

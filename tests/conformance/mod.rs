@@ -1,7 +1,7 @@
 //! Recordings of real servers, played against the embedded cluster.
 
 mod api;
-mod kubectl;
+pub mod kubectl;
 mod okg;
 mod record;
 mod unify;

@@ -2,6 +2,8 @@
 
 mod api;
 mod determinism;
+mod e2e;
 mod exec;
 mod faults;
 mod log;
+mod verbs;
