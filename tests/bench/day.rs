@@ -39,7 +39,7 @@ fn live(seed: u64) -> Course {
                     .unwrap_or(0)
             };
             rooms = (rooms.0.min(count("currentReplicas")), rooms.1.max(count("currentReplicas")));
-            busy += sandbox.players().ledger().matches().iter().filter(|game| game.end.is_none()).count();
+            busy += sandbox.players().ledger().open();
         }
         let matches = sandbox.players().ledger().matches().len();
         Course { matches, writes: api.version() - begun, busy: busy as f64 / f64::from(LOOKS), rooms }

@@ -90,6 +90,11 @@ impl Ledger {
         self.books().matches.clone()
     }
 
+    /// Returns how many matches go on now.
+    pub fn open(&self) -> usize {
+        self.books().open.values().map(BTreeSet::len).sum()
+    }
+
     /// Returns the matches that were lost.
     pub fn lost(&self) -> Vec<Match> {
         let books = self.books();
