@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
+mod course;
 #[allow(dead_code, reason = "no benchmark needs all of it")]
 mod figure;
 
@@ -56,4 +57,11 @@ fn main() {
         took.wall.as_secs_f64() * 1e6 / writes as f64
     );
     figure::show_time(took, 5.0);
+    let (took, courses) = figure::best(1, || course::compare(1..=20, Duration::from_secs(24 * 3600)));
+    let writes: u64 = courses.iter().map(|course| course.writes).sum();
+    println!(
+        "the same with faults, {} seeds twice: same seed, same bytes; {writes} writes, all courses differ; {:.0} s",
+        courses.len(),
+        took.wall.as_secs_f64(),
+    );
 }
