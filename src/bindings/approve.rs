@@ -54,10 +54,7 @@ const APPROVAL: Binding = Binding {
     returns: "map",
     errors: &["refused", "not-found", "forbidden"],
     access: &[rule("game.kruise.io", "gameserversets", &["get", "list", "watch"]).comfort()],
-    example: r#"
-        gss_patch("minecraft", #{ metadata: #{ annotations: #{ "okgscript.io/approve": run_id() + " Ann" } } });
-        approve("restart the lobby", #{ gss: "minecraft", timeout: "1m" }).by == "Ann"
-    "#,
+    example: r#"gss_patch("minecraft", #{ metadata: #{ annotations: #{ "okgscript.io/approve": run_id() + " Ann" } } }); approve("restart the lobby", #{ gss: "minecraft", timeout: "1m" }).by == "Ann""#,
 };
 
 fn approve(ctx: &NativeCallContext, what: &str, opts: &Map) -> ScriptResult<Dynamic> {

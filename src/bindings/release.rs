@@ -74,7 +74,7 @@ fn check_release(ctx: &NativeCallContext, name: &str, opts: &Map) -> ScriptResul
     if recreates {
         host.show(Event::Warning { text: format!("OKG will recreate every room of {name}, players or not") });
     }
-    let owners = gitops_owners(&set.object);
+    let owners = gitops_owners(&set.object, &container);
     if !owners.is_empty() && !opts.flag("allow_reverted")?.unwrap_or(false) {
         return Err(throw(reverted(name, &namespace, &owners)));
     }
@@ -191,24 +191,15 @@ fn blocked_mark(name: &str, there: bool) -> Diagnostic {
         .help("`end: \"retire\"` (`--end retire` of lossless_release), or auto. Nothing was sent.")
 }
 
-/// Returns the fields of a release that a GitOps tool owns.
-fn gitops_owners(object: &Value) -> BTreeSet<(String, &'static str)> {
-    let mut owners = BTreeSet::new();
-    let managed = object.pointer("/metadata/managedFields").and_then(Value::as_array);
-    for entry in managed.into_iter().flatten() {
-        let Some(tool) = gitops::tool(entry["manager"].as_str().unwrap_or_default()) else { continue };
-        let spec = &entry["fieldsV1"]["f:spec"];
-        if !spec["f:replicas"].is_null() {
-            owners.insert(("spec.replicas".to_owned(), tool));
-        }
-        let containers = &spec["f:gameServerTemplate"]["f:spec"]["f:containers"];
-        // The template's schema is open: its containers are one field, or one a container where a tool lists them.
-        let keyed = containers.as_object().into_iter().flatten().any(|(_, fields)| !fields["f:image"].is_null());
-        if containers.is_object() && (keyed || containers.as_object().is_some_and(serde_json::Map::is_empty)) {
-            owners.insert(("spec.gameServerTemplate.spec.containers".to_owned(), tool));
-        }
-    }
-    owners
+/// Returns the fields of a release that a GitOps tool owns: the template's schema is open, so that its containers are
+/// one field, or one a container where a tool lists them.
+fn gitops_owners(object: &Value, container: &str) -> BTreeSet<(String, &'static str)> {
+    let containers = "spec.gameServerTemplate.spec.containers";
+    let fields = [("spec.replicas", "spec.replicas"), (containers, &format!("{containers}[{container}].image"))];
+    let owners = fields
+        .into_iter()
+        .flat_map(|(shown, field)| gitops::owners(object, field).into_iter().map(move |tool| (shown.to_owned(), tool)));
+    owners.collect()
 }
 
 /// How long a room takes to start where no room tells, in seconds.
@@ -338,9 +329,9 @@ mod tests {
             {"manager": "kubectl-client-side-apply", "fieldsV1": {"f:spec": {"f:replicas": {}}}},
         ]}});
         let owners: Vec<String> =
-            gitops_owners(&object).into_iter().map(|(field, tool)| format!("{tool} {field}")).collect();
+            gitops_owners(&object, "minecraft").into_iter().map(|(field, tool)| format!("{tool} {field}")).collect();
         assert_eq!(owners, ["Argo CD spec.gameServerTemplate.spec.containers", "Argo CD spec.replicas"]);
         let other = json!({"metadata": {"managedFields": [{"manager": "argocd", "fieldsV1": {"f:metadata": {}}}]}});
-        assert!(gitops_owners(&other).is_empty());
+        assert!(gitops_owners(&other, "minecraft").is_empty());
     }
 }

@@ -112,11 +112,14 @@ impl Draft<'_> {
         session.host().suppose(forecast::without_players).map_err(|error| session.told_outside(error))?;
         let supposed = self.foresee(session, script)?;
         forecast::add_if_idle(&mut seen.sets, &supposed.sets);
-        Ok(supposed
-            .result
-            .err()
-            .filter(|error| error.kind != Kind::Interrupted)
-            .map(|error| format!("what happens should matches end first is not foreseen throughout: {}", error.what)))
+        match supposed.result {
+            Err(error) if error.kind == Kind::Interrupted => Err(error),
+            Err(error) => {
+                let what = "what happens should matches end first is not foreseen throughout";
+                Ok(Some(format!("{what}: {}", error.what)))
+            }
+            Ok(()) => Ok(None),
+        }
     }
 
     fn document(&self, seen: &Foreseen, global: &Global, remarks: Vec<String>) -> Plan {

@@ -211,6 +211,10 @@ fn another_script_other_parameters_and_another_place_are_refused() {
     let direct = config.replace(&world.proxy.address.to_string(), &world.server.to_string());
     fs::write(world.path("other"), direct).unwrap();
     refused(&world, &["--kubeconfig", "other"], &["made for another cluster"]);
+    let renamed = config.replace("okgscript-sandbox", "another-name");
+    fs::write(world.path("renamed"), renamed).unwrap();
+    let other = ["--kubeconfig", "renamed", "--context", "another-name"];
+    refused(&world, &other, &["made for another context", "the plan's is `okgscript-sandbox`, this is `another-name`"]);
     let ended = carry_out(&world, &["--sandbox"]);
     assert!(ended.code == Some(4) && ended.err.contains("made for another cluster"), "{ended:?}");
 

@@ -126,6 +126,18 @@ fn batches_of_a_drain_add_up() {
 }
 
 #[test]
+fn what_cannot_be_foreseen_without_players_is_said() {
+    Test::new()
+        .script(
+            "if gs_count(\"minecraft\", #{ ops_state: \"Allocated\" }) == 0 { fail(\"nobody plays\"); }\ngss_scale(\"minecraft\", 4);",
+        )
+        .args(["plan", "a.rhai", "--sandbox"])
+        .stdout_has("  - what happens should matches end first is not foreseen throughout: nobody plays")
+        .stderr_any()
+        .ok();
+}
+
+#[test]
 fn a_gitops_owner_is_named_field_by_field() {
     let folder = tempfile::tempdir().unwrap();
     let served = Served::new(folder.path(), &[]);
