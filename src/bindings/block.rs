@@ -64,10 +64,7 @@ const GS_BLOCK: Binding = Binding {
         rule("apps.kruise.io", "statefulsets", &["get", "list", "watch"]),
         rule("", "pods", &["list", "watch"]),
     ],
-    example: r#"
-        gss_set_image("minecraft", "", "acs/minecraft-demo:1.12.3", #{ block: true });
-        gs_block("minecraft");
-        gs_list("minecraft").filter(|gs| gs.labels["gs-sync/okgscript-block"] == "true").len == 3"#,
+    example: r#"gss_set_image("minecraft", "", "acs/minecraft-demo:1.12.3", #{ block: true }); gs_block("minecraft"); gs_list("minecraft").filter(|gs| gs.labels["gs-sync/okgscript-block"] == "true").len == 3"#,
 };
 
 const GS_LIFT: Binding = Binding {
