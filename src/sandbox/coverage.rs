@@ -88,6 +88,13 @@ pub const GAPS: &[Gap] = &[
     },
     Gap {
         area: "controllers",
+        what: "no controller runs Jobs, CronJobs, Deployments, ReplicaSets, DaemonSets or Kubernetes' own StatefulSets; a \
+               ResourceQuota limits pods alone, and its status stays empty",
+        reason: "releases of rooms need none of them; their objects are stored, defaulted and validated",
+        recordings: &[],
+    },
+    Gap {
+        area: "controllers",
         what: "image pre-download, resizing of pods and volumes in place, ContainerRecreateRequest, Kruise's daemon",
         reason: "no container runs; results of probes come from the scenario",
         recordings: &[],

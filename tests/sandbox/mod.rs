@@ -6,4 +6,5 @@ mod e2e;
 mod exec;
 mod faults;
 mod log;
+mod rules;
 mod verbs;

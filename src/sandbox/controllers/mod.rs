@@ -9,6 +9,7 @@
 
 mod cache;
 mod client;
+mod disruption;
 mod game_server;
 mod game_server_conditions;
 mod game_server_set;
@@ -131,6 +132,7 @@ impl Controllers {
         started.add(&hub, &always, &mut routes, kubelet::Kubelet::new(hub.clone()));
         started.add(&hub, &okg, &mut routes, networks::Networks(hub.clone()));
         started.add(&hub, &always, &mut routes, volumes::Volumes(hub.clone()));
+        started.add(&hub, &always, &mut routes, disruption::Disruption(hub.clone()));
         started.add(&hub, &always, &mut routes, namespaces::Namespaces(hub.clone()));
         started.add(&hub, &always, &mut routes, garbage::Collector(hub.clone()));
         started.tasks.push(tokio::spawn(watch_all(hub, api.follow(0), routes)).abort_handle());
