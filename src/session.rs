@@ -156,7 +156,12 @@ impl Session {
         if closings.finally.is_empty() && (failure.is_none() || closings.on_failure.is_empty()) {
             return;
         }
-        self.desk.interrupt.reset();
+        if self.desk.interrupt.is_urgent() {
+            let text = "interrupted twice: what `on_failure` and `finally` would do is left out".to_owned();
+            self.host.show(Event::Warning { text });
+            return;
+        }
+        self.desk.interrupt.calm();
         let part = self.host.record.as_ref().map_or(1, Record::part);
         steps::Scope::apart(format!("end{part}/"), || {
             if let Some(failure) = failure {

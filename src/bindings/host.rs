@@ -248,15 +248,20 @@ impl Host {
         }
     }
 
-    /// Waits for a future that writes: after an interrupt, what was sent gets a little time to become known.
+    /// Waits for a future that writes: after an interrupt, what was sent gets a little time to become known; after a
+    /// second one, none.
     pub fn call_write<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> ScriptResult<T> {
-        let token = self.interrupt.token();
+        let (token, urgent) = (self.interrupt.token(), self.interrupt.urgency());
         let outcome = self.drive(async move {
             let mut future = std::pin::pin!(future);
             tokio::select! {
                 biased;
                 result = &mut future => Some(result),
-                () = token.cancelled() => tokio::time::timeout(GRACE_FOR_WRITES, future).await.ok(),
+                () = token.cancelled() => tokio::select! {
+                    biased;
+                    () = urgent.cancelled() => None,
+                    result = tokio::time::timeout(GRACE_FOR_WRITES, future) => result.ok(),
+                },
             }
         });
         outcome.ok_or_else(interrupted)

@@ -1,13 +1,20 @@
 //! What a run has done so far: the source of the receipt and of the command that goes back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::drain::HOLD;
 pub use crate::cluster::diff::FieldChange;
+use crate::okg::names;
 
 /// [`RoomChange::field`] of a room that a patch of its set took away.
 pub const RETIRED: &str = "retired";
+
+/// Returns whether an opsState is one by which a run holds a room.
+pub fn is_hold(state: &str) -> bool {
+    state.starts_with(HOLD)
+}
 
 /// Everything that was changed, left alone or failed.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -33,6 +40,10 @@ pub struct Ledger {
     pub assumptions: Vec<String>,
     /// Rooms as this run first saw them, by set and name.
     pub first_seen: BTreeMap<String, BTreeMap<String, FirstSeen>>,
+    /// Identities of the sets, by name: one that was deleted and made anew is another.
+    pub uids: BTreeMap<String, String>,
+    /// Every pod that this run saw, by set and identity: its name.
+    pub pods: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 /// A room as the run first saw it.
@@ -172,8 +183,18 @@ pub enum Note {
     Seen {
         /// GameServerSet.
         set: String,
+        /// Identity of the set.
+        #[serde(default)]
+        uid: String,
         /// The rooms, by name.
         rooms: BTreeMap<String, FirstSeen>,
+    },
+    /// Pods of a set that the run had not seen before.
+    Pods {
+        /// GameServerSet.
+        set: String,
+        /// Their names, by identity.
+        pods: BTreeMap<String, String>,
     },
 }
 
@@ -226,9 +247,11 @@ impl Ledger {
             Note::RestsOn { assumptions } => assumptions.into_iter().for_each(|it| self.rest_on(it)),
             Note::Approved(approval) => self.approvals.push(approval),
             Note::Other { text } => self.others.push(text),
-            Note::Seen { set, rooms } => {
+            Note::Seen { set, uid, rooms } => {
+                self.uids.entry(set.clone()).or_insert(uid);
                 self.first_seen.entry(set).or_insert(rooms);
             }
+            Note::Pods { set, pods } => self.pods.entry(set).or_default().extend(pods),
         }
     }
 
@@ -245,12 +268,31 @@ impl Ledger {
             said.extend(change.replicas.map(|(from, to)| format!("{set}: replicas {from} -> {to}")));
             said.extend(change.fields.iter().map(|it| format!("{set}: {} is {}", it.path, it.to)));
         }
-        let rooms: std::collections::BTreeSet<&str> = self.rooms.iter().map(|room| room.name.as_str()).collect();
+        let rooms: BTreeSet<&str> = self.rooms.iter().map(|room| room.name.as_str()).collect();
         if !rooms.is_empty() {
             said.push(format!("{} rooms written", rooms.len()));
         }
         said.extend(self.others.iter().cloned());
         said
+    }
+
+    /// Returns the sets that were written, or rooms of them.
+    pub fn written_sets(&self) -> BTreeSet<String> {
+        let of_rooms = self.rooms.iter().filter_map(|room| names::set_of(&room.name)).map(str::to_owned);
+        self.sets.keys().cloned().chain(of_rooms).collect()
+    }
+
+    /// Returns the rooms that were held and neither ended nor set free, by name, with their identities.
+    pub fn held(&self) -> BTreeMap<&str, &str> {
+        let mut held = BTreeMap::new();
+        for room in &self.rooms {
+            match room.field.as_str() {
+                "opsState" if is_hold(&room.after) => held.insert(room.name.as_str(), room.uid.as_str()),
+                "opsState" | RETIRED => held.remove(room.name.as_str()),
+                _ => None,
+            };
+        }
+        held
     }
 
     /// Notes a change of replicas; the first value before stays.

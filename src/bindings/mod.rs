@@ -18,6 +18,7 @@ mod gss;
 mod guard;
 pub mod host;
 pub mod ledger;
+pub mod meanwhile;
 pub mod merge;
 mod objects;
 mod options;

@@ -217,10 +217,28 @@ pub fn read_view(host: &Host, name: &str) -> ScriptResult<SetView> {
             None => view(&cluster, &set).await,
         }
     })?;
-    if !host.ledger().first_seen.contains_key(name) {
-        host.note(Note::Seen { set: name.to_owned(), rooms: first_seen(&seen) });
-    }
+    note_seen(host, name, &seen);
     Ok(seen)
+}
+
+/// Notes the rooms of a set at the first look, and pods that were not there at any look before.
+fn note_seen(host: &Host, name: &str, seen: &SetView) {
+    let (first, new) = {
+        let ledger = host.ledger();
+        let known = ledger.pods.get(name);
+        let new = seen.pods.values().filter(|pod| known.is_none_or(|known| !known.contains_key(&pod.metadata.uid)));
+        let new: BTreeMap<String, String> =
+            new.map(|pod| (pod.metadata.uid.clone(), pod.metadata.name.clone())).collect();
+        (!ledger.first_seen.contains_key(name), new)
+    };
+    let set = name.to_owned();
+    if first {
+        let uid = seen.set.metadata.uid.clone();
+        host.note(Note::Seen { set: set.clone(), uid, rooms: first_seen(seen) });
+    }
+    if !new.is_empty() {
+        host.note(Note::Pods { set, pods: new });
+    }
 }
 
 fn first_seen(seen: &SetView) -> BTreeMap<String, FirstSeen> {
@@ -244,8 +262,10 @@ pub fn read_pods(host: &Host, name: &str) -> ScriptResult<BTreeMap<String, Arc<P
 
 /// Reads a GameServerSet with its rooms afresh, whatever a wait has in its cache.
 pub fn view_afresh(host: &Host, name: &str) -> ScriptResult<SetView> {
-    let (cluster, name) = (host.cluster()?, name.to_owned());
-    host.call(async move { view(&cluster, &name).await })
+    let (cluster, set) = (host.cluster()?, name.to_owned());
+    let seen = host.call(async move { view(&cluster, &set).await })?;
+    note_seen(host, name, &seen);
+    Ok(seen)
 }
 
 /// Reads a GameServerSet afresh, whatever a wait has in its cache.

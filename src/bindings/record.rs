@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::ledger::Note;
-use super::replay::{Past, PastStep};
+use super::replay::{Open, Past, PastStep};
 use crate::cluster::{Cluster, JournalFile};
 use crate::diagnostic::{Diagnostic, Kind};
 
@@ -80,6 +80,12 @@ impl Record {
         record["type"] = json!("note");
         record["part"] = json!(self.part);
         let _ = self.append(&record, false);
+    }
+
+    /// Returns the writes of the whole run of which nobody knows the end, as its journal has them.
+    pub fn open_writes(&self) -> Vec<Open> {
+        let past = self.file.as_ref().and_then(|file| Past::read(&file.recording().ok()?).ok());
+        past.map(|past| past.open).unwrap_or_default()
     }
 
     /// Writes a record.

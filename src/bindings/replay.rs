@@ -31,6 +31,8 @@ pub struct Past {
     pub open: Vec<Open>,
     /// GameServerSets whose Lease the run asked for.
     pub locked: BTreeSet<String>,
+    /// Those among them that it is known to have got.
+    pub owned: BTreeSet<String>,
     /// Notes that were found in answered writes, because the run died before it noted them.
     pub recovered: Vec<Note>,
     /// Requests that were sent, or about to be.
@@ -107,6 +109,7 @@ impl Past {
         let mut asked: Vec<(usize, &Value)> = Vec::new();
         let mut ends: BTreeMap<(u64, u64), &Value> = BTreeMap::new();
         let mut found: BTreeSet<(u64, u64)> = BTreeSet::new();
+        let mut leases: BTreeMap<(u64, u64), String> = BTreeMap::new();
         let mut summed = 0;
         let mut pending: BTreeSet<(u64, u64)> = BTreeSet::new();
         for (index, record) in records.iter().enumerate() {
@@ -135,11 +138,17 @@ impl Past {
                 "asked" => {
                     past.requests += u64::from(part > summed);
                     pending.insert(key);
-                    past.locked.extend(lease_of(record));
+                    if let Some(set) = lease_of(record) {
+                        past.locked.insert(set.clone());
+                        leases.insert(key, set);
+                    }
                     asked.push((index, record));
                 }
                 "answered" => {
                     pending.remove(&key);
+                    if record["status"].as_u64().is_some_and(|status| (200..300).contains(&status)) {
+                        past.owned.extend(leases.remove(&key));
+                    }
                     ends.insert(key, record);
                 }
                 "found" => {
@@ -212,6 +221,11 @@ impl Past {
         self.steps.get("").into_iter().flatten().map(|(name, step)| (name.as_str(), step))
     }
 
+    /// Returns the sets that the run wrote to or took a Lease of.
+    pub fn sets(&self) -> BTreeSet<String> {
+        self.locked.union(&self.ledger.written_sets()).cloned().collect()
+    }
+
     /// Returns the run's id.
     pub fn run(&self) -> &str {
         self.begin["run"].as_str().unwrap_or_default()
@@ -261,7 +275,12 @@ fn object(note: &Note) -> Option<String> {
             Some(set.clone())
         }
         Note::Other { text } => text.rsplit('/').next().map(str::to_owned),
-        Note::Skipped(_) | Note::Failed(_) | Note::Seen { .. } | Note::RestsOn { .. } | Note::Approved(_) => None,
+        Note::Skipped(_)
+        | Note::Failed(_)
+        | Note::Seen { .. }
+        | Note::Pods { .. }
+        | Note::RestsOn { .. }
+        | Note::Approved(_) => None,
     }
 }
 

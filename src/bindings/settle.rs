@@ -8,6 +8,7 @@ use super::drain::DRAIN;
 use super::guard::{BLOCK_PATH, BLOCKED};
 use super::host::{Host, ScriptResult};
 use super::ledger::{Note, RETIRED, Remark, RoomChange};
+use super::meanwhile;
 use super::replay::Open;
 use super::stage::Event;
 use crate::cluster::{Cluster, kind};
@@ -24,6 +25,7 @@ enum Fate {
 /// Makes a resumed run ready: its Leases are its own again, and every write whose end is not known is looked up once.
 pub fn open_writes(host: &Arc<Host>) -> ScriptResult<()> {
     let Some(record) = &host.record else { return Ok(()) };
+    meanwhile::look(host)?;
     // An earlier part may still hold them, and this one must give them back even if it writes nothing.
     for set in &record.past().locked {
         host.hold(set)?;
@@ -73,7 +75,7 @@ fn name_of(note: &Note) -> String {
         }
         Note::Other { text } => text.clone(),
         Note::Skipped(remark) | Note::Failed(remark) => remark.name.clone(),
-        Note::Seen { set, .. } => set.clone(),
+        Note::Seen { set, .. } | Note::Pods { set, .. } => set.clone(),
         Note::RestsOn { .. } | Note::Approved(_) => String::new(),
     }
 }
@@ -95,9 +97,12 @@ async fn fate(cluster: &Cluster, note: &Note, run: &str) -> Result<Fate, Diagnos
             Ok(set.map_or(Fate::NobodyKnows, |set| of_set(&set, note)))
         }
         Note::Other { .. } => Ok(Fate::NobodyKnows),
-        Note::Skipped(_) | Note::Failed(_) | Note::Seen { .. } | Note::RestsOn { .. } | Note::Approved(_) => {
-            Ok(Fate::NotThere)
-        }
+        Note::Skipped(_)
+        | Note::Failed(_)
+        | Note::Seen { .. }
+        | Note::Pods { .. }
+        | Note::RestsOn { .. }
+        | Note::Approved(_) => Ok(Fate::NotThere),
     }
 }
 

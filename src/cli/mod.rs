@@ -18,6 +18,7 @@ mod policy;
 pub mod preflight;
 mod rbac;
 pub mod receipt;
+mod receipt_text;
 mod records;
 mod repl;
 mod resume;

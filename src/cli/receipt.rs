@@ -7,39 +7,46 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::global::Form;
 use super::stage::span;
-use super::terminal::out;
 use crate::bindings::host::Host;
-use crate::bindings::ledger::{Approval, Ledger, Note, RETIRED, RoomChange};
+use crate::bindings::ledger::{Ledger, Note, RETIRED, RoomChange, is_hold};
 use crate::bindings::reads::{SetView, view_afresh};
-use crate::bindings::replay::Past;
-use crate::bindings::table;
+use crate::bindings::replay::{Open, Past};
 use crate::diagnostic::Diagnostic;
 use crate::okg::game_server::Room;
-use crate::okg::ops_state;
+use crate::okg::{names, ops_state};
 use crate::script::{Script, duration};
 
 /// What a run came to.
 pub struct Receipt {
-    ledger: Ledger,
-    looks: BTreeMap<String, Look>,
+    pub(super) run: String,
+    pub(super) ledger: Ledger,
+    pub(super) looks: BTreeMap<String, Look>,
     begun: Timestamp,
     ended: Timestamp,
-    requests: u64,
+    pub(super) requests: u64,
     unanswered: u64,
     bytes: u64,
-    way_back: Option<String>,
-    stopped: bool,
-    unknown: Vec<String>,
+    pub(super) way_back: Option<String>,
+    pub(super) stopped: bool,
+    pub(super) unknown: Vec<String>,
 }
 
 /// A set as the run last saw it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Look {
+pub(super) struct Look {
     rooms: Vec<Seen>,
     /// Identities of its pods, those without a GameServer included.
     pods: BTreeSet<String>,
+}
+
+/// A pod that was there during the run and is no more.
+pub(super) struct Vanished {
+    pub(super) name: String,
+    /// Its identity; empty where only the room was known.
+    pub(super) pod: String,
+    /// What became of it.
+    pub(super) what: String,
 }
 
 /// A room as the run last saw it.
@@ -80,24 +87,25 @@ impl Receipt {
         begun: Timestamp,
         failure: Option<&Diagnostic>,
     ) -> Receipt {
-        let ledger = host.ledger().clone();
         let mut looks = BTreeMap::new();
-        let mut sets: BTreeSet<String> = ledger.sets.keys().cloned().collect();
-        sets.extend(ledger.rooms.iter().filter_map(|room| crate::okg::names::set_of(&room.name).map(str::to_owned)));
-        if !sets.is_empty() {
+        let sets = host.ledger().written_sets();
+        // After a second interrupt the receipt says what is known already.
+        if !sets.is_empty() && !host.interrupt.is_urgent() {
             // The script has ended, an interrupt has done its work: the receipt may still read.
-            host.interrupt.reset();
-        }
-        for set in sets {
-            if let Ok(seen) = view_afresh(host, &set) {
-                looks.insert(set, Look::of(&seen));
+            host.interrupt.calm();
+            for set in sets {
+                if let Ok(seen) = view_afresh(host, &set) {
+                    looks.insert(set, Look::of(&seen));
+                }
             }
         }
+        let ledger = host.ledger().clone();
         let totals = host.known_cluster().map(|cluster| cluster.journal().totals()).unwrap_or_default();
         let past = host.record.as_ref().map(|record| record.past());
         let (requests, bytes) = past.map(|past| (past.requests, past.bytes)).unwrap_or_default();
         let declared: Vec<&str> = script.params.iter().map(|param| param.name.as_str()).collect();
         Receipt {
+            run: host.run.clone(),
             way_back: way_back(&ledger, &script.name, &declared, |name| params.get(name).and_then(Value::as_str)),
             ledger,
             looks,
@@ -107,7 +115,7 @@ impl Receipt {
             unanswered: past.map_or(0, |past| past.unanswered),
             bytes: bytes + totals.sent + totals.received,
             stopped: failure.is_some(),
-            unknown: Vec::new(),
+            unknown: host.record.as_ref().map(|record| told(&record.open_writes())).unwrap_or_default(),
         }
     }
 
@@ -121,6 +129,7 @@ impl Receipt {
         let time = |text: &str| text.parse::<Timestamp>().ok();
         let begun = begin["at"].as_str().and_then(time).unwrap_or_default();
         Receipt {
+            run: past.run().to_owned(),
             way_back: way_back(&past.ledger, script, &declared, |name| begin["params"][name].as_str()),
             ledger: past.ledger.clone(),
             looks: looks.unwrap_or_default(),
@@ -130,7 +139,7 @@ impl Receipt {
             unanswered: past.unanswered,
             bytes: past.bytes,
             stopped: past.end.as_ref().is_none_or(|end| !end["error"].is_null()),
-            unknown: past.open.iter().map(|open| format!("{}: {}", open.path, words(&open.meant))).collect(),
+            unknown: told(&past.open),
         }
     }
 
@@ -159,6 +168,18 @@ impl Receipt {
         if self.ledger.untouched() {
             return vec!["nothing was changed".to_owned()];
         }
+        let mut said = self.of_sets();
+        let rooms: BTreeSet<&str> = self.ledger.rooms.iter().map(|room| room.name.as_str()).collect();
+        said.push(match rooms.len() {
+            0 => "no room was written".to_owned(),
+            count => format!("{count} rooms were written; Allocated rooms touched: {}", self.allocated_touched()),
+        });
+        said.extend(self.ledger.others.iter().cloned());
+        vec![said.join("; ")]
+    }
+
+    /// Returns what was changed on the sets themselves.
+    pub(super) fn of_sets(&self) -> Vec<String> {
         let mut said = Vec::new();
         for (set, change) in &self.ledger.sets {
             for image in &change.images {
@@ -170,76 +191,21 @@ impl Receipt {
             for field in &change.fields {
                 said.push(format!("{set}: {} {} -> {}", field.path, field.from, field.to));
             }
+            if !change.freed.is_empty() {
+                let ids = change.freed.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                said.push(format!("{set}: ids {ids} freed"));
+            }
         }
-        let rooms: BTreeSet<&str> = self.ledger.rooms.iter().map(|room| room.name.as_str()).collect();
-        said.push(match rooms.len() {
-            0 => "no room was written".to_owned(),
-            count => format!("{count} rooms were written; Allocated rooms touched: {}", self.allocated_touched()),
-        });
-        said.extend(self.ledger.others.iter().cloned());
-        vec![said.join("; ")]
+        said
     }
 
-    fn allocated_touched(&self) -> usize {
+    pub(super) fn allocated_touched(&self) -> usize {
         let touched =
             self.ledger.rooms.iter().filter(|room| room.field == "opsState" && room.before == ops_state::ALLOCATED);
         touched.count()
     }
 
-    /// Prints the receipt on stdout.
-    pub fn print(&self, form: Form) {
-        for unknown in &self.unknown {
-            out(&format!("sent, and its answer is not known: {unknown}"));
-        }
-        for Approval { what, by, how, at } in &self.ledger.approvals {
-            out(&format!("approved: “{what}” by {by} ({how}) at {at}"));
-        }
-        if self.ledger.untouched() {
-            if !self.stopped && self.requests > 0 {
-                out(&format!("Nothing was changed. {}", self.effort()));
-            }
-            return;
-        }
-        if self.looks.is_empty() {
-            self.print_changes(form);
-        }
-        for (set, look) in &self.looks {
-            let rows = self.rows(set, look);
-            let headers = ["NAME", "STATE", "OPSSTATE", "VERSION", "AGE", "THIS RUN"];
-            out("\n");
-            out(&if form == Form::Markdown { table::markdown(&headers, &rows) } else { table::draw(&headers, &rows) });
-        }
-        out(&self.sums());
-        out(&format!("Allocated rooms touched: {}.{}", self.allocated_touched(), self.still_playing()));
-        for remark in &self.ledger.failed {
-            out(&format!("failed: {}: {}", remark.name, remark.reason));
-        }
-        for remark in &self.ledger.skipped {
-            out(&format!("skipped: {}: {}", remark.name, remark.reason));
-        }
-        if !self.ledger.rested_on.is_empty() {
-            out(&format!("No player is thrown out by this run as long as {}.", self.ledger.rested_on.join("; ")));
-        }
-        if let Some(back) = &self.way_back {
-            out(&format!("To go back: {back}"));
-        }
-    }
-
-    /// Prints what was written, where the run has not seen what became of it.
-    fn print_changes(&self, form: Form) {
-        let row = |change: &RoomChange| {
-            let RoomChange { name, field, before, after, .. } = change;
-            vec![name.clone(), field.clone(), before.clone(), after.clone()]
-        };
-        let rows: Vec<Vec<String>> = self.ledger.rooms.iter().map(row).collect();
-        let headers = ["NAME", "FIELD", "BEFORE", "AFTER"];
-        if !rows.is_empty() {
-            out(&if form == Form::Markdown { table::markdown(&headers, &rows) } else { table::draw(&headers, &rows) });
-        }
-        self.in_short().iter().for_each(|line| out(line));
-    }
-
-    fn rows(&self, set: &str, look: &Look) -> Vec<Vec<String>> {
+    pub(super) fn rows(&self, set: &str, look: &Look) -> Vec<Vec<String>> {
         let mut rows: Vec<Vec<String>> = look
             .rooms
             .iter()
@@ -256,40 +222,81 @@ impl Receipt {
                 ]
             })
             .collect();
-        for name in self.gone(set, look) {
+        for gone in self.gone(set, look) {
             let blank = || "-".to_owned();
-            let what = self.of_gone(set, &name);
-            rows.push(vec![name, blank(), blank(), blank(), blank(), what]);
+            rows.push(vec![gone.name, blank(), blank(), blank(), blank(), gone.what]);
         }
-        rows.sort_by_key(|row| crate::okg::names::ordinal(row.first().map(String::as_str).unwrap_or_default()));
+        rows.sort_by_key(|row| names::ordinal(row.first().map(String::as_str).unwrap_or_default()));
         rows
     }
 
-    /// Says what became of a room that is gone.
-    fn of_gone(&self, set: &str, name: &str) -> String {
-        let written = self.written(name);
-        if !written.is_empty() {
-            return format!("{written}, gone");
+    /// Says what became of a pod that is gone.
+    fn of_gone(&self, set: &str, look: &Look, name: &str, pod: &str) -> String {
+        let first = self.ledger.first_seen.get(set).and_then(|rooms| rooms.get(name));
+        let first = first.filter(|first| pod.is_empty() || first.pod == pod);
+        // A name may have been reused: what was written then was written to the first of them.
+        let written = if first.is_some() { self.written(name) } else { String::new() };
+        // A room that lives on with another pod was not taken away, whatever was written to it.
+        let replaced = look.rooms.iter().any(|room| room.name == name && room.pod != pod);
+        let gone = if replaced { "its pod gone, another in its place" } else { "gone" };
+        if written.is_empty() || replaced && !self.taken(name) {
+            let was = first.map_or("opened during the run".to_owned(), |was| format!("was {}", was.ops_state));
+            let written = if written.is_empty() { String::new() } else { format!("{written}, ") };
+            return format!("{written}{gone}, not by this run ({was})");
         }
-        let was = self.ledger.first_seen.get(set).and_then(|rooms| rooms.get(name));
-        format!("gone, not by this run (was {})", was.map_or("unknown", |was| &was.ops_state))
+        format!("{written}, {gone}")
+    }
+
+    /// Returns whether this run took a room away by a patch of its set.
+    fn taken(&self, name: &str) -> bool {
+        self.ledger.rooms.iter().any(|room| room.name == name && room.field == RETIRED)
     }
 
     /// Returns whether a room was not there when the run first looked.
     fn opened(&self, room: &Seen) -> bool {
-        let set = crate::okg::names::set_of(&room.name).unwrap_or_default();
+        let set = names::set_of(&room.name).unwrap_or_default();
         let first = self.ledger.first_seen.get(set);
         first.is_some_and(|rooms| rooms.get(&room.name).is_none_or(|seen| seen.pod != room.pod))
     }
 
-    /// Returns the rooms of a set whose pods were there when the run first looked, or that it wrote, and are no more.
-    fn gone(&self, set: &str, look: &Look) -> BTreeSet<String> {
-        let there: BTreeSet<&str> = look.rooms.iter().map(|room| room.name.as_str()).collect();
+    /// Returns every pod of a set that the run saw and that is no more, and rooms that it wrote and that are no more.
+    pub(super) fn gone(&self, set: &str, look: &Look) -> Vec<Vanished> {
         let first = self.ledger.first_seen.get(set).into_iter().flatten();
-        let vanished = first.filter(|(_, seen)| !seen.pod.is_empty() && !look.pods.contains(&seen.pod));
-        let written = self.ledger.rooms.iter().filter(|room| crate::okg::names::set_of(&room.name) == Some(set));
-        let written = written.map(|room| &room.name).filter(|name| !there.contains(name.as_str()));
-        vanished.map(|(name, _)| name).chain(written).cloned().collect()
+        let first = first.filter(|(_, seen)| !seen.pod.is_empty()).map(|(name, seen)| (&seen.pod, name));
+        let pods: BTreeMap<&String, &String> = self
+            .ledger
+            .pods
+            .get(set)
+            .into_iter()
+            .flatten()
+            .chain(first)
+            .filter(|(pod, _)| !look.pods.contains(*pod))
+            .collect();
+        let mut gone: BTreeSet<(&str, &str)> =
+            pods.into_iter().map(|(pod, name)| (name.as_str(), pod.as_str())).collect();
+        for room in self.ledger.rooms.iter().filter(|room| names::set_of(&room.name) == Some(set)) {
+            let there = look.rooms.iter().any(|seen| seen.name == room.name);
+            if !there && !gone.iter().any(|(name, _)| *name == room.name) {
+                gone.insert((&room.name, ""));
+            }
+        }
+        let vanished = |(name, pod): (&str, &str)| Vanished {
+            name: name.to_owned(),
+            pod: pod.to_owned(),
+            what: self.of_gone(set, look, name, pod),
+        };
+        gone.into_iter().map(vanished).collect()
+    }
+
+    /// Returns the rooms that this run still holds, as far as it knows, with their identities.
+    pub(super) fn held(&self) -> BTreeMap<&str, &str> {
+        let mut held = self.ledger.held();
+        held.retain(|name, uid| {
+            let look = names::set_of(name).and_then(|set| self.looks.get(set));
+            let same = |room: &Seen| room.uid == **uid && is_hold(&room.ops_state);
+            look.is_none_or(|look| look.rooms.iter().any(same))
+        });
+        held
     }
 
     /// Returns what was written to a room: where it began and where it ended.
@@ -325,7 +332,7 @@ impl Receipt {
         }
     }
 
-    fn sums(&self) -> String {
+    pub(super) fn sums(&self) -> String {
         let rooms = || self.looks.values().flat_map(|look| &look.rooms);
         let ended = |how: &dyn Fn(&RoomChange) -> bool| {
             let rooms = self.ledger.rooms.iter().filter(|room| how(room));
@@ -349,7 +356,7 @@ impl Receipt {
         )
     }
 
-    fn effort(&self) -> String {
+    pub(super) fn effort(&self) -> String {
         let seconds = self.ended.duration_since(self.begun).as_secs_f64();
         let unanswered = match self.unanswered {
             0 => String::new(),
@@ -358,7 +365,7 @@ impl Receipt {
         format!("{} requests{unanswered}, {} kB, {}.", self.requests, self.bytes.div_ceil(1000), span(seconds))
     }
 
-    fn still_playing(&self) -> String {
+    pub(super) fn still_playing(&self) -> String {
         let rooms = self.looks.values().flat_map(|look| &look.rooms);
         let playing = rooms.filter(|room| room.ops_state == ops_state::ALLOCATED && room.version == "old");
         let playing: Vec<&str> = playing.map(|room| room.name.as_str()).collect();
@@ -392,14 +399,17 @@ impl Receipt {
             .looks
             .iter()
             .map(|(set, look)| {
-                let row = |name: String| json!({"thisRun": self.of_gone(set, &name), "name": name});
+                let row = |it: Vanished| json!({"name": it.name, "pod": it.pod, "thisRun": it.what});
                 (set, self.gone(set, look).into_iter().map(row).collect())
             })
             .collect();
+        let held = self.held().into_iter().map(|(name, uid)| json!({"name": name, "uid": uid}));
         json!({
+            "run": self.run,
             "changes": self.ledger,
             "rooms": rooms,
             "gone": gone,
+            "held": held.collect::<Vec<_>>(),
             "allocatedTouched": self.allocated_touched(),
             "requests": self.requests,
             "unanswered": self.unanswered,
@@ -416,6 +426,11 @@ fn is_state(change: &RoomChange) -> bool {
     matches!(change.field.as_str(), "opsState" | RETIRED)
 }
 
+/// Says which writes nobody knows the end of.
+fn told(open: &[Open]) -> Vec<String> {
+    open.iter().map(|open| format!("{}: {}", open.path, words(&open.meant))).collect()
+}
+
 /// Says what a write would have changed.
 fn words(meant: &[Note]) -> String {
     let said: Vec<String> = meant
@@ -427,9 +442,12 @@ fn words(meant: &[Note]) -> String {
             Note::Field { set, field } => format!("{set}: {} {} -> {}", field.path, field.from, field.to),
             Note::Freed { set, ids } => format!("{set}: ids {ids:?} freed"),
             Note::Other { text } => text.clone(),
-            Note::Skipped(_) | Note::Failed(_) | Note::Seen { .. } | Note::RestsOn { .. } | Note::Approved(_) => {
-                String::new()
-            }
+            Note::Skipped(_)
+            | Note::Failed(_)
+            | Note::Seen { .. }
+            | Note::Pods { .. }
+            | Note::RestsOn { .. }
+            | Note::Approved(_) => String::new(),
         })
         .collect();
     said.join(", ")

@@ -14,6 +14,7 @@ use super::records::{self, State};
 use super::run::{Play, on_script_thread};
 use super::stage::{self, Show};
 use super::terminal::note;
+use crate::bindings::meanwhile;
 use crate::bindings::record::Record;
 use crate::bindings::replay::Past;
 use crate::bindings::settle;
@@ -65,6 +66,7 @@ fn resume(arguments: &Arguments, global: &Global, interrupt: &Interrupt) -> Resu
     let (file, recording) = JournalFile::open(&folder, &chosen.id)?;
     let past = Past::read(&recording)?;
     refuse(&past)?;
+    no_newer(&folder, &past)?;
     go_home(&past);
     let desk = Desk::new(interrupt);
     let name = past.begin["script"]["name"].as_str().unwrap_or_default();
@@ -135,6 +137,25 @@ fn newest(folder: &Path) -> Result<Run, Diagnostic> {
             .why(format!("every run in `{}` has come to its end or goes on", folder.display()))
             .help("`okgscript runs` lists the runs")
     })
+}
+
+/// Refuses when the journals of this machine tell of a later run on the same sets. Others are told by the Lease.
+fn no_newer(folder: &Path, past: &Past) -> Result<(), Diagnostic> {
+    let Some(cluster) = &past.cluster else { return Ok(()) };
+    let ours = past.sets();
+    for run in JournalFile::runs(folder).into_iter().filter(|run| run.id != past.run()) {
+        let other = JournalFile::read(folder, &run.id).and_then(|recording| Past::read(&recording));
+        let Ok(other) = other else { continue };
+        let there = other.cluster.as_ref();
+        let same = there.is_some_and(|there| ["server", "namespace"].iter().all(|key| there[*key] == cluster[*key]));
+        if !same || other.last <= past.last {
+            continue;
+        }
+        if let Some(set) = other.sets().intersection(&ours).next() {
+            return Err(meanwhile::after(set, other.run()));
+        }
+    }
+    Ok(())
 }
 
 fn refuse(past: &Past) -> Result<(), Diagnostic> {

@@ -1,4 +1,5 @@
-//! Ctrl-C and SIGTERM: the first ends the script, the second what runs at its end, the third the process.
+//! Ctrl-C and SIGTERM: the first ends the script at a safe point, the second at once, what runs at its end included;
+//! both print the receipt. The third ends the process, whatever it does.
 
 use crate::script::Interrupt;
 

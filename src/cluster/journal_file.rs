@@ -144,6 +144,12 @@ impl JournalFile {
         runs
     }
 
+    /// Returns what it holds by now.
+    pub fn recording(&self) -> Result<Recording, Diagnostic> {
+        let mut file = File::open(&self.path).map_err(|error| unwritable(&self.path, &error))?;
+        Ok(read_all(&mut file, &self.path)?.0)
+    }
+
     /// Returns where the journal lies.
     pub fn path(&self) -> &Path {
         &self.path

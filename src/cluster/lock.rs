@@ -31,6 +31,8 @@ const LOOK: Duration = Duration::from_secs(12);
 const ATTEMPTS: usize = 5;
 /// Annotation that tells people who holds it.
 const WHO: &str = "okgscript.io/holder";
+/// Annotation that keeps the run that held it last, after it was given back.
+const RUN: &str = "okgscript.io/run";
 
 /// What is to be locked, and for whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +60,32 @@ impl LockRequest {
     pub fn lease(&self) -> String {
         format!("{PREFIX}{}", self.set)
     }
+}
+
+/// Who held a Lease last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastHolder {
+    /// Id of the run.
+    pub run: String,
+    /// Who ran it, for people.
+    pub who: String,
+    /// When it last said so.
+    pub renewed: Option<Timestamp>,
+    /// Whether it may hold it still.
+    pub holds: bool,
+}
+
+/// Returns who held the Lease of a set last, if anybody did.
+pub async fn last_holder(cluster: &Cluster, namespace: &str, set: &str) -> Result<Option<LastHolder>, Diagnostic> {
+    let lease: Option<Value> = cluster.find(&LEASE, namespace, &format!("{PREFIX}{set}")).await?;
+    let Some(lease) = lease else { return Ok(None) };
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let (annotations, holder) = (&lease["metadata"]["annotations"], text(&lease["spec"]["holderIdentity"]));
+    let run = if holder.is_empty() { text(&annotations[RUN]) } else { holder.clone() };
+    let holds = !holder.is_empty() && expiry(&lease).is_some_and(|until| until > cluster.clock().now());
+    let renewed = text(&lease["spec"]["renewTime"]).parse().ok();
+    let last = LastHolder { run, who: text(&annotations[WHO]), renewed, holds };
+    Ok((!last.run.is_empty()).then_some(last))
 }
 
 /// A Lease that is held; dropped without [`Lock::release`], it expires by itself.
@@ -249,6 +277,7 @@ impl LockRequest {
     fn sign(&self, lease: &mut Value, now: Timestamp, acquired: bool) {
         let now = json!(format!("{now:.6}"));
         lease["metadata"]["annotations"][WHO] = json!(self.who);
+        lease["metadata"]["annotations"][RUN] = json!(self.run);
         lease["spec"]["holderIdentity"] = json!(self.run);
         lease["spec"]["leaseDurationSeconds"] = json!(DURATION.as_secs());
         if acquired {

@@ -55,7 +55,9 @@ pub struct Interrupt(Arc<State>);
 #[derive(Debug, Default)]
 struct State {
     set: AtomicBool,
+    heard: AtomicU64,
     token: Mutex<CancellationToken>,
+    urgent: Mutex<CancellationToken>,
     operations: AtomicU64,
     resident: AtomicU64,
 }
@@ -66,10 +68,23 @@ impl Interrupt {
         Interrupt::default()
     }
 
-    /// Stops the script.
+    /// Stops the script; the second time, also what it leaves time for: writes under way, closings, a last look.
     pub fn trigger(&self) {
+        if self.0.heard.fetch_add(1, Ordering::SeqCst) > 0 {
+            self.urgency().cancel();
+        }
         self.0.set.store(true, Ordering::SeqCst);
         self.token().cancel();
+    }
+
+    /// Returns whether it was triggered a second time: everything ends at once.
+    pub fn is_urgent(&self) -> bool {
+        self.urgency().is_cancelled()
+    }
+
+    /// Returns the token that a second trigger cancels.
+    pub fn urgency(&self) -> CancellationToken {
+        self.0.urgent.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Returns whether it was triggered.
@@ -84,6 +99,13 @@ impl Interrupt {
 
     /// Makes ready for the next run on the same engine: nothing triggered, nothing counted.
     pub fn reset(&self) {
+        self.0.heard.store(0, Ordering::SeqCst);
+        *self.0.urgent.lock().unwrap_or_else(PoisonError::into_inner) = CancellationToken::new();
+        self.calm();
+    }
+
+    /// Lets what belongs to a script's end run after an interrupt; a second one still counts as the second.
+    pub fn calm(&self) {
         *self.0.token.lock().unwrap_or_else(PoisonError::into_inner) = CancellationToken::new();
         self.0.operations.store(0, Ordering::SeqCst);
         self.0.resident.store(0, Ordering::SeqCst);
