@@ -155,6 +155,22 @@ impl Reads {
         told
     }
 
+    /// Returns the resourceVersions that the collections are at, by resource and set.
+    pub async fn versions(&self) -> BTreeMap<String, String> {
+        fn of<T: serde::de::DeserializeOwned + Send + Sync + 'static>(
+            plural: &str,
+            collections: &BTreeMap<String, Collection<T>>,
+        ) -> Vec<(String, String)> {
+            collections.iter().map(|(set, it)| (format!("{plural}/{set}"), it.version())).collect()
+        }
+        let inner = self.inner.lock().await;
+        let mut versions = of("gameserversets", &inner.sets);
+        versions.extend(of("statefulsets", &inner.workloads));
+        versions.extend(of("gameservers", &inner.servers));
+        versions.extend(of("pods", &inner.pods));
+        versions.into_iter().collect()
+    }
+
     /// Lists every collection anew. A watch can be silent; a success is reported only on a fresh list.
     pub async fn refresh(&self) -> Result<(), Diagnostic> {
         let mut lists: Vec<BoxFuture<'static, Result<(), Diagnostic>>> = Vec::new();

@@ -1,5 +1,6 @@
 //! What a run writes into its journal beside its requests: steps with their values, and what was done.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -91,6 +92,12 @@ impl Record {
     /// Writes a record.
     pub fn append(&self, record: &Value, force: bool) -> Result<(), Diagnostic> {
         self.file.as_ref().map_or(Ok(()), |file| file.append(record, force))
+    }
+
+    /// Notes what a wait has seen to hold, and at which resourceVersions.
+    pub fn waited(&self, what: &str, at: &str, versions: &BTreeMap<String, String>) {
+        let record = json!({"type": "wait", "part": self.part, "at": at, "what": what, "versions": versions});
+        let _ = self.append(&record, false);
     }
 
     /// Notes that a step begins.

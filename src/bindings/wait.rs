@@ -238,7 +238,10 @@ impl Wait<'_> {
                     if left <= SignedDuration::ZERO {
                         // A watch can be silent: only a fresh list proves that it still holds.
                         match self.confirmed(&reads, &mut evaluate, value)? {
-                            Some(value) => break Ended::Held(value),
+                            Some(value) => {
+                                self.remember(&reads)?;
+                                break Ended::Held(value);
+                            }
                             None => held_since = None,
                         }
                     } else {
@@ -275,6 +278,15 @@ impl Wait<'_> {
         };
         host.show(Event::Waited);
         Ok(outcome)
+    }
+
+    /// Writes down at which resourceVersions the condition was seen to hold.
+    fn remember(&self, reads: &Arc<Reads>) -> ScriptResult<()> {
+        let Some(record) = &self.host.record else { return Ok(()) };
+        let seen = reads.clone();
+        let versions = self.host.call(async move { Ok(seen.versions().await) })?;
+        record.waited(&self.what, &self.host.now().to_string(), &versions);
+        Ok(())
     }
 
     fn confirmed<T>(

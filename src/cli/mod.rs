@@ -26,6 +26,7 @@ mod run;
 mod runs;
 mod sandbox;
 mod script_args;
+mod script_changes;
 mod signals;
 mod stage;
 mod terminal;

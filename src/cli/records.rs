@@ -16,6 +16,9 @@ use crate::exit_code::ExitCode;
 use crate::plan::Plan;
 use crate::script::{Script, Sources};
 
+/// The form of the journals that are written here; a later one may mean things that this okgscript does not know.
+pub const FORM: u64 = 1;
+
 /// How often a name is drawn for a run until nobody else has it.
 const DRAWS: usize = 50;
 
@@ -83,6 +86,7 @@ fn opening(
         sources.all().into_iter().filter(|(name, _)| *name != script.name).map(|(name, it)| (name, it.hash)).collect();
     json!({
         "type": "begin",
+        "journal": FORM,
         "part": 1,
         "run": name,
         "at": launch.clock.now().to_string(),

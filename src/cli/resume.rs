@@ -12,6 +12,7 @@ use super::launch::Launch;
 use super::plan_file;
 use super::records::{self, State};
 use super::run::{Play, on_script_thread};
+use super::script_changes;
 use super::stage::{self, Show};
 use super::terminal::note;
 use crate::bindings::meanwhile;
@@ -76,8 +77,9 @@ fn resume(arguments: &Arguments, global: &Global, interrupt: &Interrupt) -> Resu
         return Err(wrong.help("this okgscript does not take the script as it was; use the one that began the run"));
     }
     same_modules(&past, &script, &desk.sources)?;
-    if std::fs::read_to_string(name).is_ok_and(|now| now != text) {
+    if let Some(now) = std::fs::read_to_string(name).ok().filter(|now| now != text) {
         note(&format!("  {name} has changed since: the run goes on with the text that it began with"));
+        script_changes::between(&script, &now).iter().for_each(|change| note(&format!("    {change}")));
     }
     let then = past.begin["okgscript"].as_str().unwrap_or_default();
     if then != env!("CARGO_PKG_VERSION") {
@@ -164,6 +166,13 @@ fn refuse(past: &Past) -> Result<(), Diagnostic> {
         return Err(Diagnostic::new(Kind::Refused, format!("run `{run}` was a rehearsal"))
             .why("its embedded cluster ended with it")
             .help("run it again"));
+    }
+    let form = past.begin["journal"].as_u64().unwrap_or(records::FORM);
+    if form > records::FORM {
+        let what = format!("the journal of run `{run}` was written in a form that this okgscript does not know");
+        return Err(Diagnostic::new(Kind::Refused, what)
+            .why(format!("it has form {form}, this okgscript knows form {}", records::FORM))
+            .help("use the okgscript that began the run, or a later one. Nothing was sent."));
     }
     if State::of(past, false) == State::Done {
         return Err(Diagnostic::new(Kind::Refused, format!("run `{run}` has come to its end"))
