@@ -2,6 +2,7 @@
 //! who played where.
 
 mod drain;
+mod exhaustive;
 
 use std::collections::BTreeMap;
 
