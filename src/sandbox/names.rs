@@ -73,29 +73,27 @@ pub fn label_key(key: &str) -> Option<String> {
 /// Returns all that is wrong with the key of a label or annotation.
 pub fn label_key_faults(key: &str) -> Vec<String> {
     let mut faults = Vec::new();
-    let name =
-        match key.split('/').collect::<Vec<_>>()[..] {
-            [name] => name,
-            [prefix, name] => {
-                if prefix.is_empty() {
-                    faults.push("prefix part must be non-empty".to_owned());
-                } else {
-                    faults.extend(subdomain(prefix).into_iter().map(|fault| format!("prefix part {fault}")));
-                }
-                name
+    let name = match key.split('/').collect::<Vec<_>>()[..] {
+        [name] => name,
+        [prefix, name] => {
+            if prefix.is_empty() {
+                faults.push("prefix part must be non-empty".to_owned());
+            } else {
+                let told = subdomain(prefix).into_iter().map(|fault| fault.replace("253 characters", "253 bytes"));
+                faults.extend(told.map(|fault| format!("prefix part {fault}")));
             }
-            _ => {
-                let form = NAME_PART.strip_prefix("name part ").unwrap_or(NAME_PART);
-                return vec![format!(
-                "a valid label key {form} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
-            )
-            .replacen("a valid label key must", "a qualified name must", 1)];
-            }
-        };
+            name
+        }
+        _ => {
+            let form = NAME_PART.strip_prefix("name part ").unwrap_or(NAME_PART);
+            const AFTER: &str = "with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')";
+            return vec![format!("a valid label key {form} {AFTER}")];
+        }
+    };
     if name.is_empty() {
         faults.push("name part must be non-empty".to_owned());
     } else if name.len() > 63 {
-        faults.push("name part must be no more than 63 characters".to_owned());
+        faults.push("name part must be no more than 63 bytes".to_owned());
     }
     if !is_word(name) {
         faults.push(NAME_PART.to_owned());
@@ -112,7 +110,7 @@ pub fn label_value(value: &str) -> Option<String> {
 pub fn label_value_faults(value: &str) -> Vec<String> {
     let mut faults = Vec::new();
     if value.len() > 63 {
-        faults.push("must be no more than 63 characters".to_owned());
+        faults.push("must be no more than 63 bytes".to_owned());
     }
     if !value.is_empty() && !is_word(value) {
         faults.push(VALUE.to_owned());

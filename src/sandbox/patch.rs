@@ -73,7 +73,9 @@ fn apply(target: &mut Value, operation: &Value) -> Option<()> {
         "test" => {
             let expected = operation.get("value").unwrap_or(&Value::Null);
             match find(target, &path) {
-                Some(found) => same(found, expected).then_some(()),
+                Some(found) => (found == expected).then_some(()),
+                // Only the last member may be missing.
+                None if path.len() > 1 && find(target, &path[..path.len() - 1]).is_none() => None,
                 None => expected.is_null().then_some(()),
             }
         }
@@ -82,22 +84,16 @@ fn apply(target: &mut Value, operation: &Value) -> Option<()> {
             put(target, &path, moved, true)
         }
         "copy" => {
-            let copied = find(target, &pointer(operation.get("from")?.as_str()?))?.clone();
+            let from = pointer(operation.get("from")?.as_str()?);
+            let parents = from.split_last().map_or(&from[..], |(_, parents)| parents);
+            // A member that is not there is copied as null; what should hold it has to be there.
+            let copied = match find(target, parents)? {
+                Value::Object(_) => find(target, &from).cloned().unwrap_or(Value::Null),
+                _ => find(target, &from)?.clone(),
+            };
             put(target, &path, copied, true)
         }
         _ => None,
-    }
-}
-
-/// Compares values as JSON: `1` equals `1.0`.
-fn same(left: &Value, right: &Value) -> bool {
-    match (left, right) {
-        (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
-        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
-        (Value::Object(a), Value::Object(b)) => {
-            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| same(a, b)))
-        }
-        _ => left == right,
     }
 }
 

@@ -156,7 +156,10 @@ impl Parser {
             Some(Token::Word(word)) => word,
             other => {
                 let found = other.as_ref().map(spelt).unwrap_or_default();
-                return Err(format!("unable to parse requirement: found '{found}', expected: identifier"));
+                return Err(match self.at == 1 && !negated {
+                    true => format!("found '{found}', expected: !, identifier, or 'end of string'"),
+                    false => format!("unable to parse requirement: found '{found}', expected: identifier"),
+                });
             }
         };
         if let Some(why) = super::names::label_key(&key) {
@@ -241,9 +244,8 @@ impl Parser {
                 }
                 other => {
                     let found = other.as_ref().map(spelt).unwrap_or_default();
-                    return Err(format!(
-                        "unable to parse requirement: found '{found}', expected: ',', ')' or identifier"
-                    ));
+                    let list = if expect_value { "',', ')' or identifier" } else { "',' or ')'" };
+                    return Err(format!("unable to parse requirement: found '{found}', expected: {list}"));
                 }
             }
         }
@@ -280,7 +282,10 @@ impl Fields {
                 term.split_once(sign).map(|(field, value)| (field.to_owned(), unescaped(value), *equal))
             });
             match parsed {
-                Some(parsed) => terms.push(parsed),
+                Some((_, Err(c), _)) => {
+                    return Err(format!("invalid field selector: unescaped character in value: {}", u32::from(c)));
+                }
+                Some((field, Ok(value), equal)) => terms.push((field, value, equal)),
                 None => return Err(format!("invalid selector: '{text}'; can't understand '{term}'")),
             }
         }
@@ -331,11 +336,16 @@ fn split_terms(text: &str) -> Vec<String> {
     terms
 }
 
-fn unescaped(value: &str) -> String {
+/// Takes the backslashes away; the error is a sign that should have had one.
+fn unescaped(value: &str) -> Result<String, char> {
     let mut out = String::new();
     let mut chars = value.chars();
     while let Some(c) = chars.next() {
-        out.push(if c == '\\' { chars.next().unwrap_or('\\') } else { c });
+        match c {
+            '\\' => out.push(chars.next().unwrap_or('\\')),
+            '=' | ',' => return Err(c),
+            _ => out.push(c),
+        }
     }
-    out
+    Ok(out)
 }

@@ -24,6 +24,10 @@ pub fn merge(target: &mut Value, patch: &Value, schema: &Arc<Schema>) -> Result<
     }
     let Value::Object(target) = target else { return Ok(()) };
     match patch.get(DIRECTIVE).and_then(Value::as_str) {
+        Some(other) if !["replace", "delete", "merge"].contains(&other) => {
+            let text = go_text(&Value::Object(patch.clone()));
+            return Err(Status::unknown(format!("unknown patch type: {other} in map: {text}")));
+        }
         Some("replace") => {
             *target = patch.clone();
             target.remove(DIRECTIVE);
@@ -75,6 +79,8 @@ pub fn merge(target: &mut Value, patch: &Value, schema: &Arc<Schema>) -> Result<
                     list(present, items, merge_key, &form, order)?;
                 }
             }
+            // A directive about what is not there is thrown away with all that stands beside it.
+            (Value::Object(members), _) if members.contains_key(DIRECTIVE) && !target.contains_key(key) => {}
             (Value::Object(_), _) => {
                 merge(target.entry(key.as_str()).or_insert(Value::Null), value, &form)?;
             }

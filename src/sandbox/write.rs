@@ -150,6 +150,7 @@ fn create_value(
     if &*kind.key == "pods" {
         warnings.extend(rules::pod_warnings(&value));
     }
+    warnings.extend(rules::finalizer_warnings(kind, &value, None));
     if options.dry_run {
         return Ok(Written { object: Object::new(value), created: true, warnings });
     }
@@ -303,6 +304,7 @@ fn update(
             let apply = || patched(kind, actor, subresource, &current, patch, options, &now);
             let outcome = apply()?;
             applied = outcome.1;
+            same_version(kind, &outcome.0, name, options)?;
             // Only a refusal shows the object; then the patch is applied once more.
             let refused = |why: String| {
                 let shown = apply().map(|(value, _)| value.to_string()).unwrap_or_default();
@@ -334,6 +336,7 @@ fn update(
     if !causes.is_empty() {
         return warned(&warnings, Err(invalid(kind, name, &next, &causes)));
     }
+    warnings.extend(rules::finalizer_warnings(kind, &next, Some(&current)));
     if same(&next, &current) {
         return Ok(Written { object: current, created: false, warnings });
     }
@@ -428,6 +431,17 @@ fn patched(
 fn read_patched(kind: &Kind, value: Value, options: &WriteOptions) -> Result<(Value, Vec<String>), String> {
     let Decoded { value, findings: found } = decode(kind, version_of(kind, options), value)?;
     Ok((value, findings(found, options)?))
+}
+
+/// A patch may not make an object of another version out of a custom resource.
+fn same_version(kind: &Kind, next: &Value, name: &str, options: &WriteOptions) -> Result<(), Status> {
+    let (found, expected) = (object::text_at(next, &["apiVersion"]), kind.api_version(version_of(kind, options)));
+    if !kind.custom || found == expected {
+        return Ok(());
+    }
+    let group = found.split_once('/').map_or("", |(group, _)| group);
+    let cause = Cause::invalid("apiVersion", &found.into(), format!("must be {expected}"));
+    Err(Status::invalid(&format!("{}.{group}", object::text_at(next, &["kind"])), name, &[cause]))
 }
 
 /// Returns where the real server keeps a kind in its store, which some refusals tell.

@@ -15,6 +15,7 @@ pub struct Recorder {
     player: Player,
     tokens: BTreeMap<(String, String), String>,
     versions: Vec<(u64, String)>,
+    count: usize,
     /// Tokens of requests for what had a token already.
     aliases: BTreeMap<String, String>,
     managed: bool,
@@ -36,6 +37,7 @@ impl Recorder {
             player,
             tokens: BTreeMap::new(),
             versions: Vec::new(),
+            count: 100,
             aliases: BTreeMap::new(),
             managed,
             uid: pattern("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"),
@@ -221,8 +223,8 @@ impl Recorder {
         {
             return token.clone();
         }
-        let number = 100 + self.tokens.len();
-        let token = format!("<{class}:{number}>");
+        self.count += 1;
+        let token = format!("<{class}:{}>", self.count);
         self.bind(&token, value);
         token
     }

@@ -136,7 +136,7 @@ fn unified(old: &[String], new: &[String]) -> String {
         let from = first.saturating_sub(AROUND).max(at);
         let mut end = first + 1;
         let mut last = first;
-        while end < lines.len() && end <= last + 2 * AROUND {
+        while end < lines.len() && end <= last + 2 * AROUND + 1 {
             if changed(&lines[end]) {
                 last = end;
             }
@@ -177,31 +177,63 @@ fn hunk(lines: &[Line], old: &[String], new: &[String], out: &mut String) {
     }
 }
 
-/// Pairs equal lines, as many as can be, by the usual table of longest common parts.
+/// Pairs equal lines as the server's library does: the longest run that both sides have, then what is left of it and what
+/// is right of it, in which long lists of lines leave the frequent ones out.
 fn aligned(old: &[String], new: &[String]) -> Vec<Line> {
-    let width = new.len() + 1;
-    let mut longest = vec![0u32; (old.len() + 1) * width];
-    for (i, left) in old.iter().enumerate().rev() {
-        for (j, right) in new.iter().enumerate().rev() {
-            longest[i * width + j] = if left == right {
-                longest[(i + 1) * width + j + 1] + 1
-            } else {
-                longest[(i + 1) * width + j].max(longest[i * width + j + 1])
-            };
+    let mut places: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (at, line) in new.iter().enumerate() {
+        places.entry(line).or_default().push(at);
+    }
+    if new.len() >= 200 {
+        places.retain(|_, at| at.len() <= new.len() / 100 + 1);
+    }
+    let mut runs = Vec::new();
+    let mut left = vec![(0, old.len(), 0, new.len())];
+    while let Some((from, to, low, high)) = left.pop() {
+        let (i, j, count) = longest(old, new, &places, (from, to, low, high));
+        if count > 0 {
+            runs.push((i, j, count));
+            left.push((from, i, low, j));
+            left.push((i + count, to, j + count, high));
         }
     }
+    runs.sort_unstable();
+    runs.push((old.len(), new.len(), 0));
     let (mut i, mut j, mut out) = (0, 0, Vec::new());
-    while i < old.len() || j < new.len() {
-        if i < old.len() && j < new.len() && old[i] == new[j] {
-            out.push(Line::Same(i, j));
-            (i, j) = (i + 1, j + 1);
-        } else if i < old.len() && (j == new.len() || longest[(i + 1) * width + j] >= longest[i * width + j + 1]) {
-            out.push(Line::Old(i));
-            i += 1;
-        } else {
-            out.push(Line::New(j));
-            j += 1;
-        }
+    for (start, other, count) in runs {
+        out.extend((i..start).map(Line::Old));
+        out.extend((j..other).map(Line::New));
+        out.extend((0..count).map(|step| Line::Same(start + step, other + step)));
+        (i, j) = (start + count, other + count);
     }
     out
+}
+
+/// Returns the longest run of equal lines within bounds, the first of several.
+fn longest(
+    old: &[String],
+    new: &[String],
+    places: &BTreeMap<&str, Vec<usize>>,
+    (from, to, low, high): (usize, usize, usize, usize),
+) -> (usize, usize, usize) {
+    let (mut at, mut other, mut best) = (from, low, 0);
+    let mut lengths: BTreeMap<usize, usize> = BTreeMap::new();
+    for (i, line) in old.iter().enumerate().take(to).skip(from) {
+        let mut next = BTreeMap::new();
+        for &j in places.get(line.as_str()).into_iter().flatten().filter(|j| (low..high).contains(*j)) {
+            let length = 1 + j.checked_sub(1).and_then(|before| lengths.get(&before)).copied().unwrap_or(0);
+            next.insert(j, length);
+            if length > best {
+                (at, other, best) = (i + 1 - length, j + 1 - length, length);
+            }
+        }
+        lengths = next;
+    }
+    while at > from && other > low && old[at - 1] == new[other - 1] {
+        (at, other, best) = (at - 1, other - 1, best + 1);
+    }
+    while at + best < to && other + best < high && old[at + best] == new[other + best] {
+        best += 1;
+    }
+    (at, other, best)
 }

@@ -165,6 +165,13 @@ fn service(spec: &mut Map<String, Value>) {
 }
 
 fn job(value: &mut Value) {
+    // A job without labels takes those of its pods.
+    let labels = object::at(value, &["spec", "template", "metadata", "labels"]).cloned();
+    if let Some(labels @ Value::Object(_)) = labels
+        && object::meta_mut(value).get("labels").and_then(Value::as_object).is_none_or(Map::is_empty)
+    {
+        object::meta_mut(value).insert("labels".into(), labels);
+    }
     let spec = object::member_mut(value, "spec");
     default(spec, "backoffLimit", 6);
     default(spec, "completionMode", "NonIndexed");

@@ -37,14 +37,20 @@ pub fn create(kind: &Kind, value: &Value) -> Vec<Cause> {
         let faults = name_faults(kind, name);
         causes.extend(faults.iter().map(|why| Cause::invalid("metadata.name", &name.into(), why)));
     }
-    common(kind, value, &mut causes);
+    common(value, &mut causes);
+    finalizer_causes(kind, value, &mut causes);
     causes
 }
 
 /// Judges metadata that replaces other metadata.
 pub fn update(kind: &Kind, next: &Value, current: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
-    common(kind, next, &mut causes);
+    for _ in 0..looks(kind) {
+        common(next, &mut causes);
+    }
+    for _ in 0..if kind.custom { 1 } else { 2 } {
+        finalizer_causes(kind, next, &mut causes);
+    }
     // The server looks twice, once for all kinds and once for each, but for some that have no rule of their own.
     const ONCE: [&str; 4] = ["events", "events.events.k8s.io", "persistentvolumes", "poddisruptionbudgets.policy"];
     for _ in 0..if ONCE.contains(&&*kind.key) { 1 } else { 2 } {
@@ -55,6 +61,35 @@ pub fn update(kind: &Kind, next: &Value, current: &Value) -> Vec<Cause> {
         added_finalizers(next, current, &mut causes);
     }
     causes
+}
+
+/// How often the server looks at the metadata of an update: its code for all kinds does, that of the kind does, and mostly
+/// the one for new objects as well.
+fn looks(kind: &Kind) -> usize {
+    match &*kind.key {
+        "poddisruptionbudgets.policy" | "events" | "events.events.k8s.io" => 2,
+        "services" | "resourcequotas" | "horizontalpodautoscalers.autoscaling" | "leases.coordination.k8s.io" => 3,
+        _ if kind.custom => 3,
+        _ => 4,
+    }
+}
+
+/// Returns the warnings about finalizers of a custom resource that were not there before.
+pub fn finalizer_warnings(kind: &Kind, next: &Value, current: Option<&Value>) -> Vec<String> {
+    const STANDARD: [&str; 3] = ["orphan", "foregroundDeletion", "kubernetes"];
+    let new = finalizers(next).filter(|finalizer| {
+        kind.custom
+            && !finalizer.contains('/')
+            && !STANDARD.contains(finalizer)
+            && !current.is_some_and(|current| object::has_finalizer(current, finalizer))
+    });
+    let told = |finalizer: &str| {
+        format!(
+            "metadata.finalizers: {finalizer:?}: prefer a domain-qualified finalizer name to avoid accidental conflicts \
+             with other finalizer writers"
+        )
+    };
+    new.map(told).collect()
 }
 
 fn added_finalizers(next: &Value, current: &Value, causes: &mut Vec<Cause>) {
@@ -77,7 +112,7 @@ fn finalizers(value: &Value) -> impl Iterator<Item = &str> {
     list.into_iter().flatten().filter_map(Value::as_str)
 }
 
-fn common(kind: &Kind, value: &Value, causes: &mut Vec<Cause>) {
+fn common(value: &Value, causes: &mut Vec<Cause>) {
     let meta = &value["metadata"];
     for (key, label) in meta["labels"].as_object().into_iter().flatten() {
         for why in names::label_key_faults(key) {
@@ -97,30 +132,50 @@ fn common(kind: &Kind, value: &Value, causes: &mut Vec<Cause>) {
     if size > ANNOTATIONS {
         causes.push(Cause::too_long("metadata.annotations", ANNOTATIONS));
     }
-    for (index, owner) in meta["ownerReferences"].as_array().into_iter().flatten().enumerate() {
+    for owner in meta["ownerReferences"].as_array().into_iter().flatten() {
         for field in ["apiVersion", "kind", "name", "uid"] {
             let text = owner[field].as_str().unwrap_or("");
             if text.is_empty() {
                 let why = if field == "apiVersion" { "version must not be empty" } else { "must not be empty" };
-                let place = format!("metadata.ownerReferences[{index}].{field}");
+                let place = format!("metadata.ownerReferences.{field}");
                 causes.push(Cause::invalid(place, &text.into(), why));
             }
         }
     }
-    let controllers = meta["ownerReferences"].as_array().into_iter().flatten();
-    if controllers.filter(|owner| owner["controller"] == true).count() > 1 {
-        let why = "Only one reference can have Controller set to true. Found \"true\" in references";
-        causes.push(Cause::invalid("metadata.ownerReferences", &meta["ownerReferences"], why));
+    let owners = meta["ownerReferences"].as_array().map_or(&[][..], Vec::as_slice);
+    let controllers: Vec<&Value> = owners.iter().filter(|owner| owner["controller"] == true).collect();
+    if let [first, second, ..] = controllers[..] {
+        let said =
+            |owner: &Value| format!("{}/{}", object::text_at(owner, &["kind"]), object::text_at(owner, &["name"]));
+        let why = format!(
+            "Only one reference can have Controller set to true. Found \"true\" in references for {} and {}",
+            said(first),
+            said(second)
+        );
+        let mut cause = Cause::invalid("metadata.ownerReferences", &Value::Null, &why);
+        let list: Vec<String> = owners.iter().map(owner_text).collect();
+        cause.message = format!("Invalid value: [{}]: {why}", list.join(","));
+        causes.push(cause);
     }
+}
+
+/// Returns an owner with its members in the order of the server's type.
+fn owner_text(owner: &Value) -> String {
+    let members = ["apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion"];
+    let members = members.iter().filter_map(|key| owner.get(key).map(|value| format!("{key:?}:{value}")));
+    format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+}
+
+fn finalizer_causes(kind: &Kind, value: &Value, causes: &mut Vec<Cause>) {
     const STANDARD: [&str; 3] = ["orphan", "foregroundDeletion", "kubernetes"];
-    for finalizer in finalizers(value) {
+    for (index, finalizer) in finalizers(value).enumerate() {
         for why in names::label_key_faults(finalizer) {
             causes.push(Cause::invalid("metadata.finalizers", &finalizer.into(), why));
         }
         let standard = STANDARD.contains(&finalizer) || finalizer.contains('/');
         if !kind.custom && !standard {
             let why = "name is neither a standard finalizer name nor is it fully qualified";
-            causes.push(Cause::invalid("metadata.finalizers", &finalizer.into(), why));
+            causes.push(Cause::invalid(format!("metadata.finalizers[{index}]"), &finalizer.into(), why));
         }
     }
 }

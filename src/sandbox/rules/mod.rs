@@ -18,6 +18,7 @@ use super::schema::{Schema, Shape};
 use super::status::{Cause, Status};
 
 pub use kinds::protect;
+pub use metadata::finalizer_warnings;
 pub use pod::warnings as pod_warnings;
 
 /// Built-in kinds that have a `generation`; custom resources always have one.

@@ -164,6 +164,12 @@ pub fn prepare_update(subresource: &str, current: &Value, pod: &mut Value) {
         }
         for (one, many) in [("podIP", "podIPs"), ("hostIP", "hostIPs")] {
             if one == "podIP"
+                && !status.contains_key(one)
+                && let Some(first) = status.get(many).and_then(|list| list.get(0)?.get("ip")).cloned()
+            {
+                status.insert(one.into(), first);
+            }
+            if one == "podIP"
                 && let Some(ip) = status.get(one).cloned()
                 && status.get(many).and_then(|list| list.get(0)).is_none_or(|first| first["ip"] != ip)
             {
@@ -286,6 +292,14 @@ pub fn validate_update(next: &Value, current: &Value) -> Vec<Cause> {
     if next["spec"]["containers"].as_array().is_none_or(Vec::is_empty) {
         causes.push(Cause::required("spec.containers", ""));
     }
+    deadline(&next["spec"]["activeDeadlineSeconds"], &current["spec"]["activeDeadlineSeconds"], &mut causes);
+    let gates = |pod: &Value| pod["spec"]["schedulingGates"].as_array().cloned().unwrap_or_default();
+    let known = gates(current);
+    for (index, gate) in gates(next).iter().enumerate().filter(|(_, gate)| !known.contains(gate)) {
+        let name = gate["name"].as_str().unwrap_or("");
+        let why = format!("only deletion is allowed, but found new scheduling gate '{name}'");
+        causes.push(Cause::forbidden(format!("spec.schedulingGates[{index}].name"), &why));
+    }
     let count = |pod: &Value| pod["spec"]["containers"].as_array().map_or(0, Vec::len);
     if count(next) != count(current) {
         causes.push(Cause::forbidden("spec.containers", "pod updates may not add or remove containers"));
@@ -305,7 +319,7 @@ pub fn validate_update(next: &Value, current: &Value) -> Vec<Cause> {
     let tolerations = |pod: &Value| pod["spec"]["tolerations"].as_array().cloned().unwrap_or_default();
     let (new, old) = (tolerations(next), tolerations(current));
     let was = &current["spec"];
-    let mut taken = vec!["activeDeadlineSeconds"];
+    let mut taken = vec!["activeDeadlineSeconds", "schedulingGates"];
     if old.iter().all(|toleration| new.contains(toleration)) {
         taken.push("tolerations");
     }
@@ -328,6 +342,23 @@ pub fn validate_update(next: &Value, current: &Value) -> Vec<Cause> {
         ));
     }
     causes
+}
+
+/// The time that a pod may take can only become shorter.
+fn deadline(new: &Value, old: &Value, causes: &mut Vec<Cause>) {
+    const PLACE: &str = "spec.activeDeadlineSeconds";
+    match (new.as_i64(), old.as_i64()) {
+        (Some(seconds), _) if !(1..=i64::from(i32::MAX)).contains(&seconds) => {
+            causes.push(Cause::invalid(PLACE, new, format!("must be between 1 and {}, inclusive", i32::MAX)));
+        }
+        (Some(seconds), Some(before)) if seconds > before => {
+            causes.push(Cause::invalid(PLACE, new, "must be less than or equal to previous value"));
+        }
+        (None, Some(_)) => {
+            causes.push(Cause::invalid(PLACE, &Value::Null, "must not update from a positive integer to nil value"));
+        }
+        _ => {}
+    }
 }
 
 fn remove(value: &mut Value, key: &str) {

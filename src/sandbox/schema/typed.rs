@@ -57,7 +57,12 @@ impl Reader {
                     }
                 }
             }
-            (Shape::Text | Shape::Bytes, Value::String(_))
+            (Shape::Bytes, Value::String(text)) => {
+                if let Some(at) = not_base64(text) {
+                    return Err(format!("illegal base64 data at input byte {at}"));
+                }
+            }
+            (Shape::Text, Value::String(_))
             | (Shape::Boolean, Value::Bool(_))
             | (Shape::Number, Value::Number(_))
             | (Shape::IntOrString, Value::String(_) | Value::Number(_)) => {}
@@ -150,6 +155,14 @@ fn zero(schema: &Schema) -> Value {
         Shape::Quantity => "0".into(),
         _ => Value::Null,
     }
+}
+
+/// Returns where a text stops being base64.
+fn not_base64(text: &str) -> Option<usize> {
+    use base64::Engine as _;
+    let wrong = |c: u8| !(c.is_ascii_alphanumeric() || b"+/=\r\n".contains(&c));
+    let whole = || base64::engine::general_purpose::STANDARD.decode(text.replace(['\r', '\n'], "")).is_ok();
+    text.bytes().position(wrong).or_else(|| (!whole()).then_some(text.len()))
 }
 
 /// Returns whether a value is written: empty ones are left out unless the type says otherwise.

@@ -25,6 +25,13 @@ pub enum View {
     Table(String),
 }
 
+impl View {
+    /// Whether the metadata alone is shown.
+    pub fn is_metadata(&self) -> bool {
+        matches!(self, View::Metadata(_))
+    }
+}
+
 /// What was agreed on.
 #[derive(Clone, Debug)]
 pub struct Accepted {

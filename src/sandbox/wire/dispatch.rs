@@ -267,6 +267,16 @@ pub fn one(
     object: &Object,
 ) -> Result<Response, Status> {
     table::check(request, &form.view)?;
+    if form.view.is_metadata() && list::asks_for(request) == (false, true) {
+        if target.kind.custom {
+            return Err(Status::unknown("content is not a list"));
+        }
+        let why = format!(
+            "you requested PartialObjectMetadataList, but the requested object is not a list ({})",
+            list::inner_type(target, "")
+        );
+        return Err(Status::new(406, "NotAcceptable", why, Value::Null));
+    }
     let value = match &form.view {
         View::Whole => target.shown(object),
         View::Metadata(version) => list::partial(object, version),
@@ -469,8 +479,6 @@ fn replace(api: &Api, request: &Request, target: &Target, form: &Accepted) -> Re
 /// Reads a patch by its type.
 pub fn read_patch(request: &Request, kind: &Kind) -> Result<Patch, Status> {
     const CUSTOM: &str = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
-    const BUILT_IN: &str = "application/json-patch+json, application/merge-patch+json, \
-        application/strategic-merge-patch+json, application/apply-patch+yaml";
     let content_type = request.content_type();
     let strategic = content_type == "application/strategic-merge-patch+json";
     if strategic && kind.custom {
@@ -492,12 +500,23 @@ pub fn read_patch(request: &Request, kind: &Kind) -> Result<Patch, Status> {
     match content_type {
         "application/json-patch+json" => {
             let value = json()?;
-            if value.is_array() { Ok(Patch::Json(value)) } else { Err(misfit(&value, "[]handlers.jsonPatchOp")) }
+            let Value::Array(operations) = &value else { return Err(misfit(&value, "[]handlers.jsonPatchOp")) };
+            match operations.iter().find(|operation| !operation.is_object() && !operation.is_null()) {
+                Some(operation) => Err(misfit(operation, "handlers.jsonPatchOp")),
+                None => Ok(Patch::Json(value)),
+            }
         }
         "application/merge-patch+json" | "application/strategic-merge-patch+json" => {
             let value = json()?;
+            if value.is_null() && !strategic {
+                return Err(Status::bad_request("Invalid JSON Patch"));
+            }
             if !value.is_object() {
-                return Err(misfit(&value, "map[string]interface {}"));
+                let mut refusal = misfit(&value, "map[string]interface {}");
+                if strategic {
+                    refusal.message = refusal.message.replacen("error decoding patch: ", "", 1);
+                }
+                return Err(refusal);
             }
             Ok(if strategic { Patch::Strategic(value) } else { Patch::Merge(value) })
         }
@@ -509,7 +528,9 @@ pub fn read_patch(request: &Request, kind: &Kind) -> Result<Patch, Status> {
             let body = value.map_err(|why| Status::bad_request(format!("error decoding YAML: {why}")))?;
             Ok(Patch::Apply { body, force: request.flag("force") })
         }
-        _ => Err(unsupported(if kind.custom { CUSTOM } else { BUILT_IN })),
+        _ if kind.custom => Err(unsupported(CUSTOM)),
+        // Routes of built-in kinds say so before anybody looks at the patch.
+        _ => Err(Status::new(415, "UnsupportedMediaType", "415: Unsupported Media Type", json!({}))),
     }
 }
 
@@ -522,7 +543,12 @@ fn patch(api: &Api, request: &Request, target: &Target, form: &Accepted) -> Resu
     if let Patch::Apply { body, .. } = &patch {
         check_applied(target, body)?;
     }
-    let options = write_options(target, &options, Vec::new());
+    let repeated = match &patch {
+        Patch::Merge(_) | Patch::Strategic(_) => super::json::read(&request.body).map(|read| read.repeated),
+        _ => Ok(Vec::new()),
+    };
+    let repeated = repeated.unwrap_or_default().into_iter().map(|path| format!("duplicate field {path:?}"));
+    let options = write_options(target, &options, repeated.collect());
     let written = api.patch_with(&actor(request), &kind.key, subresource, namespace, name, &patch, &options)?;
     let code = if written.created { 201 } else { 200 };
     let response = one(api, request, target, form, code, &written.object)?;
@@ -640,7 +666,7 @@ pub fn success(code: u16, details: Option<Value>) -> Value {
 
 fn delete_all(api: &Api, request: &Request, target: &Target, form: &Accepted) -> Result<Response, Status> {
     let options = delete_options(request)?;
-    let selected = list::selected(api, request, target)?;
+    let (selected, mut meta) = list::selected(api, request, target)?;
     for object in &selected {
         let (namespace, name) = (object::namespace(object), object::name(object));
         match api.delete_with(&actor(request), &target.kind.key, namespace, name, &options) {
@@ -648,7 +674,7 @@ fn delete_all(api: &Api, request: &Request, target: &Target, form: &Accepted) ->
             _ => {}
         }
     }
-    let meta = json!({"resourceVersion": api.version().to_string()});
+    meta["resourceVersion"] = api.version().to_string().into();
     let list = list::shown(api, request, target, form, &selected, meta);
     let warnings = if orphans(&target.kind, &options) { vec![ORPHANS.to_owned()] } else { Vec::new() };
     Ok(answer::with_warnings(answer::encoded(request, form.encoding, 200, &list), &warnings))

@@ -114,12 +114,20 @@ fn unsupported(kind: &Kind, field: &str) -> String {
     format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
 }
 
-/// Returns the newest state of what a request selects.
-pub fn selected(api: &Api, request: &Request, target: &Target) -> Result<Vec<Object>, Status> {
+/// Returns the newest state of what a request selects, and the metadata of that list.
+pub fn selected(api: &Api, request: &Request, target: &Target) -> Result<(Vec<Object>, Value), Status> {
     let selection = Selection::read(request, &target.kind)?;
+    let limit = options::list(request, false)?.limit;
     let mut objects = api.list(&target.kind.key, target.scope());
-    objects.retain(|object| selection.matches(object));
-    Ok(objects)
+    let (left, more) = page(&mut objects, &selection, limit);
+    let mut meta = json!({"resourceVersion": api.version().to_string()});
+    if more && let Some(last) = objects.last() {
+        meta["continue"] = write_token(i64::try_from(api.version()).unwrap_or(-1), &place(last)).into();
+        if selection.is_empty() {
+            meta["remainingItemCount"] = left.into();
+        }
+    }
+    Ok((objects, meta))
 }
 
 /// Waits for a version that is not there yet, and gives up after three seconds.
@@ -139,6 +147,12 @@ const TOO_OLD: &str = "The provided continue parameter is too old to display a c
 /// Answers a list.
 pub async fn answer(api: &Api, request: &Request, target: &Target, form: &Accepted) -> Result<Response, Status> {
     table::check(request, &form.view)?;
+    if form.view.is_metadata() && asks_for(request) == (true, false) {
+        let kind =
+            if target.kind.custom { "*unstructured.UnstructuredList".into() } else { inner_type(target, "List") };
+        let why = format!("you requested PartialObjectMetadata, but the requested object is a list ({kind})");
+        return Err(Status::new(406, "NotAcceptable", why, Value::Null));
+    }
     let options = options::list(request, false)?;
     let selection = Selection::read(request, &target.kind)?;
     let given = match options.version.as_str() {
@@ -152,7 +166,7 @@ pub async fn answer(api: &Api, request: &Request, target: &Target, form: &Accept
     if token.is_some() && given.is_some_and(|version| version > 0) {
         return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
     }
-    let limit = if given == Some(0) && token.is_none() { 0 } else { options.limit };
+    let limit = if given == Some(0) { 0 } else { options.limit };
     if let Some(version) = given {
         reach(api, version).await?;
     }
@@ -179,13 +193,10 @@ pub async fn answer(api: &Api, request: &Request, target: &Target, form: &Accept
         return Err(status);
     };
     let after = token.map(|token| token.after).unwrap_or_default();
-    objects.retain(|object| place(object).as_str() > after.as_str() && selection.matches(object));
-    let left = if limit > 0 { objects.len().saturating_sub(limit) } else { 0 };
-    objects.truncate(objects.len() - left);
+    objects.retain(|object| place(object).as_str() > after.as_str());
+    let (left, more) = page(&mut objects, &selection, limit);
     let mut meta = json!({"resourceVersion": version.to_string()});
-    if left > 0
-        && let Some(last) = objects.last()
-    {
+    if more && let Some(last) = objects.last() {
         let number = i64::try_from(version).unwrap_or(-1);
         meta["continue"] = write_token(number, &place(last)).into();
         if selection.is_empty() {
@@ -194,6 +205,40 @@ pub async fn answer(api: &Api, request: &Request, target: &Target, form: &Accept
     }
     let list = shown(api, request, target, form, &objects, meta);
     Ok(answer::encoded(request, form.encoding, 200, &list))
+}
+
+/// Whether a request wants the metadata of one object, and of lists.
+pub fn asks_for(request: &Request) -> (bool, bool) {
+    let accept = request.header("accept");
+    (accept.contains("as=PartialObjectMetadata;"), accept.contains("as=PartialObjectMetadataList;"))
+}
+
+/// Returns the name of the server's own type of a built-in kind.
+pub fn inner_type(target: &Target, rest: &str) -> String {
+    let package = match target.kind.group.split('.').next().unwrap_or("") {
+        "" | "events" => "core",
+        group => group,
+    };
+    format!("*{package}.{}{rest}", target.kind.kind)
+}
+
+/// Keeps what is selected, at most `limit` objects; returns how many more there are, and whether there is anything
+/// more to look at, selected or not.
+fn page(objects: &mut Vec<Object>, selection: &Selection, limit: usize) -> (usize, bool) {
+    if limit == 0 {
+        objects.retain(|object| selection.matches(object));
+        return (0, false);
+    }
+    let all = std::mem::take(objects);
+    let (mut left, mut more) = (0, false);
+    for object in all {
+        let full = objects.len() == limit;
+        more |= full;
+        if selection.matches(&object) {
+            if full { left += 1 } else { objects.push(object) }
+        }
+    }
+    (left, more)
 }
 
 /// Returns a list in the view that was agreed on.
@@ -264,8 +309,17 @@ fn write_token(version: i64, after: &str) -> String {
 fn read_token(token: &str) -> Result<Token, Status> {
     let wrong = |why: &str| Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
     let bytes = URL_SAFE_NO_PAD.decode(token.trim_end_matches('=')).map_err(|error| wrong(&error.to_string()))?;
-    let parsed = super::json::read(&bytes).map_err(|why| wrong(&why))?.value;
+    let parsed = match bytes.first() {
+        // The server tells a byte that begins no JSON as the letter of that number.
+        Some(byte @ 0x80..) => {
+            return Err(wrong(&format!("invalid character '\\u{byte:04x}' looking for beginning of value")));
+        }
+        _ => super::json::read(&bytes).map_err(|why| wrong(&why))?.value,
+    };
     let version = parsed["rv"].as_i64().unwrap_or(0);
     let after = parsed["start"].as_str().unwrap_or("").to_owned();
+    if after.is_empty() {
+        return Err(wrong("encoded start key empty (version meta.k8s.io/v1)"));
+    }
     Ok(Token { version: u64::try_from(version).unwrap_or(0), after })
 }

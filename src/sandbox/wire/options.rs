@@ -71,12 +71,15 @@ pub struct List {
 /// Reads the options of a list or watch.
 pub fn list(request: &Request, watching: bool) -> Result<List, Status> {
     let text = |name: &str| request.option(name).unwrap_or("").to_owned();
-    let limit = match request.set_option("limit") {
-        None => 0,
-        Some(limit) => limit
-            .parse::<i64>()
-            .map_err(|_| Status::bad_request(format!("strconv.ParseInt: parsing {limit:?}: invalid syntax")))?,
+    let number = |name: &str| match request.set_option(name) {
+        None => Ok(0),
+        Some(text) => {
+            let wrong = |_| Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"));
+            text.parse::<i64>().map_err(wrong)
+        }
     };
+    number("timeoutSeconds")?;
+    let limit = number("limit")?;
     let options = List {
         limit: usize::try_from(limit).unwrap_or(0),
         token: text("continue"),
