@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -19,6 +19,7 @@ use super::object::{Actor, Change, DeleteOptions, Object, Patch};
 use super::status::Status;
 use super::store::{self, Store};
 use super::webhooks::Webhooks;
+use super::witness::{Attempt, Wish, Witness};
 use super::write;
 use crate::clock::Clock;
 
@@ -32,6 +33,7 @@ struct Shared {
     clock: Clock,
     state: Mutex<State>,
     wake: watch::Sender<u64>,
+    witness: OnceLock<Witness>,
 }
 
 /// What a write may change: the objects and the source of names and uids.
@@ -119,7 +121,7 @@ impl Api {
         let rng = fastrand::Rng::with_seed(seed ^ 0x6f6b_6773);
         let state = State { store, webhooks: None, rng, clock, containers: Arc::default(), times: VecDeque::new() };
         let (wake, _) = watch::channel(state.store.version());
-        let api = Api(Arc::new(Shared { clock, state: Mutex::new(state), wake }));
+        let api = Api(Arc::new(Shared { clock, state: Mutex::new(state), wake, witness: OnceLock::new() }));
         let actor = Actor::controller("kube-apiserver");
         for definition in builtin_crds::definitions() {
             if let Err(status) = api.create(&actor, crd::KEY, definition.clone()) {
@@ -160,6 +162,23 @@ impl Api {
             self.0.wake.send_replace(after);
         }
         result
+    }
+
+    /// Tells somebody of every write to an object that exists, right after it was tried. There is one witness at most,
+    /// the first.
+    pub fn witnessed_by(&self, witness: Witness) {
+        // Another one would keep another score.
+        let _ = self.0.witness.set(witness);
+    }
+
+    fn before(&self, resource: &str, namespace: &str, name: &str) -> Option<Object> {
+        self.0.witness.get().and_then(|_| self.get(resource, namespace, name))
+    }
+
+    fn testify(&self, attempt: Attempt<'_>) {
+        if let Some(witness) = self.0.witness.get() {
+            witness(&attempt);
+        }
     }
 
     /// Reads the store.
@@ -294,10 +313,16 @@ impl Api {
         body: Value,
         options: &WriteOptions,
     ) -> Result<Written, Status> {
-        self.write(|state| {
+        let before = self.before(resource, namespace, name);
+        let written = self.write(|state| {
             let kind = served(state, resource)?;
             write::replace(state, &kind, actor, subresource, namespace, name, body, options)
-        })
+        });
+        let outcome = written.as_ref().map(|written| &written.object);
+        let manager = &actor.manager;
+        let before = before.as_ref();
+        self.testify(Attempt { manager, wish: Wish::Replace, resource, subresource, name, before, outcome });
+        written
     }
 
     /// Patches an object, or a subresource of it.
@@ -326,10 +351,15 @@ impl Api {
         patch: &Patch,
         options: &WriteOptions,
     ) -> Result<Written, Status> {
-        self.write(|state| {
+        let before = self.before(resource, namespace, name);
+        let written = self.write(|state| {
             let kind = served(state, resource)?;
             write::patch(state, &kind, actor, subresource, namespace, name, patch, options)
-        })
+        });
+        let outcome = written.as_ref().map(|written| &written.object);
+        let (manager, wish, before) = (&actor.manager, Wish::Patch(patch), before.as_ref());
+        self.testify(Attempt { manager, wish, resource, subresource, name, before, outcome });
+        written
     }
 
     /// Deletes an object. Returns it while finalizers or a grace period hold it, `None` when it is gone.
@@ -366,16 +396,21 @@ impl Api {
     /// Deletes an object and returns its last state.
     pub fn delete_with(
         &self,
-        _actor: &Actor,
+        actor: &Actor,
         resource: &str,
         namespace: &str,
         name: &str,
         options: &DeleteOptions,
     ) -> Result<Deleted, Status> {
-        self.write(|state| {
+        let before = self.before(resource, namespace, name);
+        let deleted = self.write(|state| {
             let kind = served(state, resource)?;
             delete::delete(state, &kind, namespace, name, options)
-        })
+        });
+        let outcome = deleted.as_ref().map(|deleted| &deleted.object);
+        let (manager, wish, before) = (&actor.manager, Wish::Delete, before.as_ref());
+        self.testify(Attempt { manager, wish, resource, subresource: "", name, before, outcome });
+        deleted
     }
 }
 

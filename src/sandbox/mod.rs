@@ -35,6 +35,7 @@ mod store;
 mod strategic;
 mod webhooks;
 mod wire;
+pub mod witness;
 pub mod world;
 mod write;
 

@@ -1,8 +1,12 @@
 //! Releases while players come and go: what the drain protocol loses and what it does not, by the cluster's own book of
 //! who played where.
 
+// The bench uses the rest.
+#[allow(dead_code)]
+pub mod arena;
 mod drain;
 mod exhaustive;
+mod suite;
 
 use std::collections::BTreeMap;
 
