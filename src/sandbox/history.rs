@@ -57,6 +57,7 @@ fn play_from(scenario: &Scenario, seed: u64, now: Timestamp, age: Duration) -> R
         // Uids must differ from those that the cluster itself will give.
         let api = Api::new(clock, seed ^ 0x6869_7374);
         api.set_webhooks(Webhooks::new());
+        api.set_containers(scenario.containers.clone());
         autoscaler::define(&api)?;
         let world = scenario.world(seed);
         let quiet = world.slowest() + Duration::from_secs(5);

@@ -13,6 +13,7 @@ mod faults;
 mod files;
 mod minecraft;
 mod players;
+mod probes;
 
 /// A cluster on simulated time; call inside a paused runtime.
 async fn start(text: &str, seed: u64) -> Sandbox {
