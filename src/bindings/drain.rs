@@ -49,6 +49,9 @@ const MARK: &[&str] = &[
 /// What a retirement rests on beside that.
 const RETIRE: &[&str] = &["no retired room is recreated in the instant between the last look and the patch"];
 
+/// How often is looked whether the last retired rooms are gone.
+const LOOKS: usize = 10;
+
 /// How often a retirement is judged anew after somebody else's write to the set.
 const REPEATS: u32 = 5;
 
@@ -621,7 +624,29 @@ fn note_retired(
 
 fn gss_free_ids(ctx: NativeCallContext, gss: &str) -> ScriptResult<i64> {
     let host = host(&ctx)?;
-    free(&host, gss)
+    let mut freed = free(&host, gss)?;
+    // A room that was there at the last look goes within moments.
+    for _ in 0..LOOKS {
+        let set = set_afresh(&host, gss)?;
+        let ours = reserved_by(&set).is_some_and(|(run, ids)| run == host.run && !ids.is_empty());
+        if !ours || set.reserves_ids() || host.planning() {
+            return Ok(freed);
+        }
+        host.call(async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Ok(())
+        })?;
+        freed += free(&host, gss)?;
+    }
+    let set = set_afresh(&host, gss)?;
+    if let Some((_, left)) = reserved_by(&set) {
+        let text = format!(
+            "ids {} of {gss} stay reserved while their rooms are there; the next run frees them",
+            listed(&left)
+        );
+        host.show(Event::Warning { text });
+    }
+    Ok(freed)
 }
 
 /// Frees the ids that a retirement reserved, if their rooms are gone.

@@ -57,7 +57,9 @@ pub struct Course {
     pub log: Vec<Exchange>,
     /// The cluster when all has come to rest.
     pub rest: Rest,
-    /// What another run came to without faults, and the cluster then; only after a run that did not end right.
+    /// What the run warned of.
+    pub warnings: Vec<String>,
+    /// What another run came to without faults, and the cluster then; only after a run that did not end as without faults.
     pub again: Option<(ExitCode, Rest)>,
 }
 
@@ -85,7 +87,8 @@ fn playing(sandbox: &Sandbox) -> Playing {
 }
 
 /// Plays the shipped release with an ending while the faults are there.
-pub fn play(end: &str, faults: &[&str]) -> Course {
+/// Whatever does not end as `clean` is run again without faults.
+pub fn play(end: &str, faults: &[&str], clean: Option<&Rest>) -> Course {
     let list: String = faults.iter().map(|fault| format!("- {fault}\n")).collect();
     let list = if list.is_empty() { "[]".to_owned() } else { format!("\n{list}") };
     let text = format!("apiVersion: okgscript.io/v1\nkind: Scenario\nfaults: {list}{WORLD}");
@@ -103,7 +106,8 @@ pub fn play(end: &str, faults: &[&str]) -> Course {
         let log = requests.all().into_iter().map(exchange).collect();
         fresh.pass(REST);
         let rest = at_rest(&fresh.sandbox, &before);
-        let again = (code != ExitCode::Done).then(|| {
+        let warnings = fresh.warnings();
+        let again = (code != ExitCode::Done || clean.is_some_and(|clean| *clean != rest)).then(|| {
             fresh.sandbox.faults().clear();
             let (failure, _) = release(fresh, "second", end);
             fresh.pass(REST);
@@ -112,7 +116,7 @@ pub fn play(end: &str, faults: &[&str]) -> Course {
         });
         let mut told = receipt.to_json();
         told["error"] = failure.as_ref().map(|failure| failure.draw(false)).into();
-        Course { failure, code, receipt: told, log, rest, again }
+        Course { failure, code, receipt: told, log, rest, warnings, again }
     })
 }
 

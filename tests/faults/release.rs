@@ -66,9 +66,7 @@ fn judge(course: &Course, clean: &Rest) -> Result<(), String> {
     }
     let failed = names(&course.receipt["changes"]["failed"]);
     match &course.failure {
-        None if course.code == ExitCode::Done && rest != clean => {
-            return Err(format!("done, and the end is {rest:#?}"));
-        }
+        None if course.code == ExitCode::Done && rest != clean => told_of_the_rest(course, clean)?,
         None if failed.is_empty() != (course.code == ExitCode::Done) => {
             return Err(format!("{:?}, failed: {failed:?}", course.code));
         }
@@ -95,6 +93,22 @@ fn judge(course: &Course, clean: &Rest) -> Result<(), String> {
     }
 }
 
+/// A run that is done may leave what it says that it leaves: rooms that it spared, ids that the next run frees.
+fn told_of_the_rest(course: &Course, clean: &Rest) -> Result<(), String> {
+    let rows = |rest: &Rest| rest.state["rooms"].as_array().unwrap().clone();
+    let wanted = rows(clean);
+    let skipped = names(&course.receipt["changes"]["skipped"]);
+    let spared =
+        |row: &&Value| skipped.contains(row[0].as_str().unwrap()) && row[1] == "minecraft:1" && row[2] == "None";
+    let extra: Vec<Value> = rows(&course.rest).into_iter().filter(|row| !wanted.contains(row)).collect();
+    let ids = course.rest.state["reserved"].as_array().is_some_and(|ids| !ids.is_empty());
+    let warned = course.warnings.iter().any(|text| text.contains("the next run frees"));
+    if extra.iter().all(|row| spared(&row)) && (!ids || warned) {
+        return Ok(());
+    }
+    Err(format!("done, and the end is {:#?}\nskipped {skipped:?}, warned {:?}", course.rest, course.warnings))
+}
+
 /// Returns whether two clusters differ in the numbers of new rooms alone.
 fn same_kind(one: &Rest, other: &Rest) -> bool {
     let rooms = |rest: &Rest| {
@@ -115,7 +129,7 @@ type Run = (&'static str, Vec<usize>);
 
 /// Plays runs on all cores; returns how they ended, and what is wrong.
 fn all(runs: Vec<Run>) -> (Vec<ExitCode>, Vec<String>) {
-    let clean = ENDINGS.map(|end| play(end, &[]));
+    let clean = ENDINGS.map(|end| play(end, &[], None));
     for course in &clean {
         assert_eq!(course.code, ExitCode::Done);
         assert_eq!(judge(course, &course.rest), Ok(()));
@@ -128,9 +142,9 @@ fn all(runs: Vec<Run>) -> (Vec<ExitCode>, Vec<String>) {
                 loop {
                     let Some((end, which)) = next.lock().unwrap().next() else { break };
                     let faults: Vec<&str> = which.iter().map(|index| FAULTS[*index].1).collect();
-                    let course = play(end, &faults);
-                    ended.lock().unwrap().push(course.code);
                     let clean = &clean[usize::from(end == "retire")].rest;
+                    let course = play(end, &faults, Some(clean));
+                    ended.lock().unwrap().push(course.code);
                     if let Err(why) = judge(&course, clean) {
                         let names: Vec<&str> = which.iter().map(|index| FAULTS[*index].0).collect();
                         wrong.lock().unwrap().push(format!("=== {end}, {names:?}: {why}\n"));

@@ -1,7 +1,7 @@
 //! A session on a fresh embedded cluster, in this process: for tests that look behind the API or into the engine.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use okgscript::bindings::host::{Parts, Source};
@@ -14,10 +14,16 @@ use okgscript::session::{Desk, Session, simulated_runtime};
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-struct Silent;
+/// Keeps the warnings, shows nothing.
+#[derive(Clone, Default)]
+struct Silent(Arc<Mutex<Vec<String>>>);
 
 impl Stage for Silent {
-    fn show(&self, _: &Event) {}
+    fn show(&self, event: &Event) {
+        if let Event::Warning { text } = event {
+            self.0.lock().unwrap().push(text.clone());
+        }
+    }
 }
 
 /// An embedded cluster in this process.
@@ -26,6 +32,7 @@ pub struct Fresh {
     runtime: Arc<Runtime>,
     clock: Clock,
     seed: u64,
+    stage: Silent,
 }
 
 impl Fresh {
@@ -39,7 +46,7 @@ impl Fresh {
             clock: self.clock,
             interrupt,
             sources: desk.sources.clone(),
-            stage: Arc::new(Silent),
+            stage: Arc::new(self.stage.clone()),
             params,
             run: run.to_owned(),
             record: None,
@@ -50,6 +57,11 @@ impl Fresh {
             source: Source::Ready(cluster),
         };
         desk.open(parts)
+    }
+
+    /// Returns what sessions have warned of so far.
+    pub fn warnings(&self) -> Vec<String> {
+        self.stage.0.lock().unwrap().clone()
     }
 
     /// Lets time pass.
@@ -66,7 +78,7 @@ pub fn fresh<T: Send>(options: &Options, work: impl FnOnce(&Fresh) -> T + Send) 
         let clock = Clock::simulated("2026-01-05T04:00:00Z".parse().unwrap());
         let sandbox = runtime.block_on(Sandbox::start(options, clock));
         let sandbox = sandbox.unwrap_or_else(|error| panic!("{}", error.draw(false)));
-        work(&Fresh { sandbox, runtime: runtime.clone(), clock, seed: options.seed })
+        work(&Fresh { sandbox, runtime: runtime.clone(), clock, seed: options.seed, stage: Silent::default() })
     };
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(STACK_SIZE).spawn_scoped(scope, run);
