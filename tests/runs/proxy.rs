@@ -163,8 +163,8 @@ impl Proxy {
         }
         let mut state = self.state.1.wait_while(state, |state| state.victim.is_none()).unwrap();
         let victim = state.victim.unwrap();
-        // Writes that were under way together with this one.
-        state.log.iter_mut().rev().take_while(|it| it.write()).for_each(|it| it.lost = true);
+        // Writes that were under way together with this one: so many are sent at once.
+        state.log.iter_mut().rev().take(16).filter(|it| it.write()).for_each(|it| it.lost = true);
         exchange.lost = true;
         state.killing = true;
         if matches!(state.kill, Some(Kill::AfterWrite(_))) {

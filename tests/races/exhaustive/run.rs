@@ -424,7 +424,6 @@ impl World {
         if !apply(&mut object, context.scope.guards.keep(operations, true)) {
             return false;
         }
-        let number = |value: &Value| i32::try_from(value.as_i64().expect("a number")).unwrap();
         self.set.replicas = number(&object["spec"]["replicas"]);
         let reserved = object["spec"]["reserveGameServerIds"].as_array();
         self.set.reserved = reserved.into_iter().flatten().map(number).collect();
@@ -464,6 +463,10 @@ fn judge(run: &mut Run, ending: Ending) -> Step {
     run.judged = run.idle();
     run.at = At::Hold(0);
     Step("run: judges", 0)
+}
+
+fn number(value: &Value) -> i32 {
+    i32::try_from(value.as_i64().expect("a number")).unwrap()
 }
 
 /// Applies a JSON Patch as the server does: all of it, or nothing.
