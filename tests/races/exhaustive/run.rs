@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::patches::{Patches, Template};
-use super::world::{Ids, ORDINALS, Ops, Pod, Scope, Server, Set, Step, Steps, Workload, World};
+use super::world::{Ids, ORDINALS, Ops, Pod, Scope, Server, Set, Step, Steps, Workload, World, each_uid};
 
 /// How rooms are ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,27 +75,20 @@ pub struct Seen {
     servers: [Option<Server>; ORDINALS],
 }
 
-/// What the run says of a room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Said {
-    Nothing,
-    /// Taken away, of this pod.
-    Retired(u8),
-}
-
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Run {
     number: u8,
     at: At,
     seen: Seen,
-    /// Uid of the pod that was judged idle.
+    /// Uids of the pods that are judged idle and about to be held.
     judged: [Option<u8>; ORDINALS],
-    said: [Said; ORDINALS],
+    /// Uids of the pods that it says it has taken away.
+    retired: [Option<u8>; ORDINALS],
 }
 
 impl Run {
     pub fn new(number: u8) -> Run {
-        Run { number, at: At::Adopt, seen: Seen::default(), judged: [None; ORDINALS], said: [Said::Nothing; ORDINALS] }
+        Run { number, at: At::Adopt, seen: Seen::default(), judged: [None; ORDINALS], retired: [None; ORDINALS] }
     }
 
     pub fn over(&self) -> bool {
@@ -108,12 +101,15 @@ impl Run {
 
     /// Returns what the receipt says and is not so, once nothing moves any more.
     pub fn lies(&self, world: &World) -> Option<String> {
-        (0..ORDINALS).find_map(|room| match self.said[room] {
-            Said::Retired(uid) if world.pods[room].is_some_and(|pod| pod.uid == uid) => {
-                Some(format!("{room} is said to be retired and is there"))
-            }
-            _ => None,
-        })
+        let there =
+            |room: &usize| self.retired[*room].is_some() && world.pods[*room].map(|pod| pod.uid) == self.retired[*room];
+        (0..ORDINALS).find(there).map(|room| format!("{room} is said to be retired and is there"))
+    }
+
+    /// Visits every uid that it remembers, in an order that depends on nothing else.
+    pub fn each_uid(&mut self, visit: &mut impl FnMut(&mut u8)) {
+        each_uid(&mut self.seen.pods, &mut self.seen.servers, visit);
+        self.judged.iter_mut().chain(&mut self.retired).flatten().for_each(visit);
     }
 
     /// Forgets what was read: it counts for one decision.
@@ -215,6 +211,7 @@ impl World {
                 run.at = if room + 1 == ORDINALS { At::Grace } else { At::Hold(room + 1) };
                 if run.at == At::Grace {
                     run.go(At::Grace);
+                    run.judged = [None; ORDINALS];
                 }
                 name
             }
@@ -261,9 +258,6 @@ impl World {
             }
             At::Over => return None,
         };
-        // What the step wrote to the set has made the former look stale already.
-        run.seen.set_current &=
-            self.run.as_ref().is_some_and(|kept| kept.seen.set_current) || before.seen.set.is_none();
         self.run = Some(run);
         Some(name)
     }
@@ -277,7 +271,7 @@ impl World {
                 RoomWrite { room, judged, template: &context.patches.fast, from: Ops::None, to: Ops::Marked, pod },
                 context,
             );
-            self.judge_mark(room, pod, marked);
+            self.judge_mark(room, pod, marked, context);
             return said(if marked { "run: marks {}" } else { "run: may not mark {}" }, room);
         }
         let written = self.write_room(
@@ -318,8 +312,8 @@ impl World {
                 self.set.ours = self.set.ours.with(ids.iter().copied().collect());
                 for room in (0..ORDINALS).filter(|room| shown[*room]) {
                     let uid = run.seen.pods[room].expect("it was shown").uid;
-                    run.said[room] = Said::Retired(uid);
-                    self.judge_mark(room, uid, true);
+                    run.retired[room] = Some(uid);
+                    self.judge_mark(room, uid, true, context);
                 }
                 run.go(At::Release);
             } else {
@@ -334,7 +328,7 @@ impl World {
                 RoomWrite { room, judged, template: &context.patches.mark, from: held, to: Ops::Marked, pod: pod.uid },
                 context,
             );
-            self.judge_mark(room, pod.uid, marked);
+            self.judge_mark(room, pod.uid, marked, context);
             name = said(if marked { "run: marks {}" } else { "run: may not mark {}" }, room);
         }
         if room + 1 == ORDINALS {
@@ -346,8 +340,8 @@ impl World {
     }
 
     /// A room that was marked or retired must be the one that was judged.
-    fn judge_mark(&mut self, room: usize, judged: u8, written: bool) {
-        if written && self.pods[room].is_some_and(|pod| pod.uid != judged) {
+    fn judge_mark(&mut self, room: usize, judged: u8, written: bool, context: &Context<'_>) {
+        if context.scope.all_judged && written && self.pods[room].is_some_and(|pod| pod.uid != judged) {
             self.broken = Some(format!("{room} is marked or retired, and nobody judged its pod"));
         }
     }

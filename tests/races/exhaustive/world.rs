@@ -80,6 +80,8 @@ pub struct Scope {
     pub deaths: u8,
     /// How many matches begin.
     pub matches: u8,
+    /// Whether ending a room whose pod nobody judged breaks a promise of its own.
+    pub all_judged: bool,
 }
 
 /// The assumptions of the protocol.
@@ -261,6 +263,8 @@ impl World {
         self.kruise_and_kubelet(&mut steps);
         self.chance(&mut steps);
         self.run_steps(scope, patches, &mut steps);
+        // Which number a uid is means nothing: states that differ in that alone are one.
+        steps.iter_mut().for_each(|(_, world)| world.renumber());
         steps.retain(|(_, world)| world != self);
         steps
     }
@@ -475,9 +479,41 @@ impl World {
         }
     }
 
+    fn renumber(&mut self) {
+        let mut known: Vec<u8> = Vec::new();
+        let mut rename = |uid: &mut u8| {
+            let place = known.iter().position(|it| it == uid).unwrap_or_else(|| {
+                known.push(*uid);
+                known.len() - 1
+            });
+            *uid = u8::try_from(place + 1).unwrap();
+        };
+        each_uid(&mut self.pods, &mut self.servers, &mut rename);
+        if let Some(run) = &mut self.run {
+            run.each_uid(&mut rename);
+        }
+        self.next_uid = u8::try_from(known.len() + 1).unwrap();
+    }
+
     fn uid(&mut self) -> u8 {
         let uid = self.next_uid;
         self.next_uid += 1;
         uid
+    }
+}
+
+/// Visits every uid in pods and GameServers.
+pub fn each_uid(
+    pods: &mut [Option<Pod>; ORDINALS],
+    servers: &mut [Option<Server>; ORDINALS],
+    visit: &mut impl FnMut(&mut u8),
+) {
+    pods.iter_mut().flatten().for_each(|pod| visit(&mut pod.uid));
+    for server in servers.iter_mut().flatten() {
+        visit(&mut server.uid);
+        visit(&mut server.owner);
+        if let Some((_, pod)) = &mut server.note {
+            visit(pod);
+        }
     }
 }
