@@ -10,7 +10,7 @@ use super::binding::{Binding, Bindings, Key, key, param, rule};
 use super::drain::{HOLD, showing};
 use super::gs::{game_servers, reading, rooms_of};
 use super::guard::{self, Field};
-use super::host::{LOCK, ScriptResult, host};
+use super::host::{ScriptResult, host};
 use super::ledger::{FieldChange, Note};
 use super::options::Options;
 use super::outcome::Outcome;
@@ -57,13 +57,7 @@ const GS_BLOCK: Binding = Binding {
     params: &[param("gss", "string", "GameServerSet"), param("opts", "map", "how to wait").keys(BLOCK_KEYS).optional()],
     returns: "Outcome",
     errors: &["refused", "timeout", "not-found", "forbidden"],
-    access: &[
-        LOCK,
-        rule("game.kruise.io", "gameserversets", &["get", "list", "watch"]),
-        rule("game.kruise.io", "gameservers", &["get", "list", "watch", "patch"]),
-        rule("apps.kruise.io", "statefulsets", &["get", "list", "watch"]),
-        rule("", "pods", &["list", "watch"]),
-    ],
+    access: reading::WRITE_WATCHED,
     example: r#"gss_set_image("minecraft", "", "acs/minecraft-demo:1.12.3", #{ block: true }); gs_block("minecraft"); gs_list("minecraft").filter(|gs| gs.labels["gs-sync/okgscript-block"] == "true").len == 3"#,
 };
 

@@ -114,13 +114,7 @@ const GS_HELD: Binding = Binding {
     params: &[param("gss", "string", "GameServerSet"), param("opts", "map", "how to wait").keys(HELD_KEYS).optional()],
     returns: "GameServers",
     errors: &["timeout", "not-found", "forbidden"],
-    access: &[
-        LOCK,
-        rule("game.kruise.io", "gameserversets", &["get", "list", "watch"]),
-        rule("game.kruise.io", "gameservers", &["get", "list", "watch", "patch"]),
-        rule("apps.kruise.io", "statefulsets", &["get", "list", "watch"]),
-        rule("", "pods", &["list", "watch"]),
-    ],
+    access: reading::WRITE_WATCHED,
     example: r#"gs_hold("minecraft-1"); gs_held("minecraft").names == ["minecraft-1"]"#,
 };
 

@@ -56,6 +56,15 @@ pub mod reading {
         rule("", "pods", &["list"]),
     ];
 
+    /// Reading and watching a set with its rooms, and writing the rooms.
+    pub const WRITE_WATCHED: &[Rule] = &[
+        LOCK,
+        rule("game.kruise.io", "gameserversets", &["get", "list", "watch"]),
+        rule("game.kruise.io", "gameservers", &["get", "list", "watch", "patch"]),
+        rule("apps.kruise.io", "statefulsets", &["get", "list", "watch"]),
+        rule("", "pods", &["list", "watch"]),
+    ];
+
     /// Reading a set with its rooms and writing the set.
     pub const WRITE_SET: &[Rule] = &[
         rule("game.kruise.io", "gameserversets", &["get", "patch"]),

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use crate::runs::proxy::Exchange;
-use crate::runs::truth::{ids, list, operation, sorted, tested, wanted};
+use crate::runs::truth::{Lines, happened, list, sorted};
 
 /// Compares a receipt with the log; an error says what does not agree.
 pub fn check(receipt: &Value, log: &[Exchange]) -> Result<(), String> {
@@ -43,15 +43,6 @@ pub fn check(receipt: &Value, log: &[Exchange]) -> Result<(), String> {
     last_look(receipt, log)
 }
 
-#[derive(Default, Debug)]
-struct Lines {
-    rooms: Vec<Value>,
-    retired: Vec<Value>,
-    freed: Vec<Value>,
-    images: Vec<Value>,
-    replicas: Vec<Value>,
-}
-
 /// Whether the run says that nobody knows whether this was done.
 fn in_doubt(receipt: &Value, line: &Value) -> bool {
     let doubtful = |text: &str| text.contains("nobody knows");
@@ -86,54 +77,6 @@ fn told(receipt: &Value, happened: &Lines) -> Lines {
     lines
 }
 
-/// What was done, from the log alone.
-fn happened(log: &[Exchange]) -> Lines {
-    let mut lines = Lines::default();
-    let mut reserved: Vec<i64> = Vec::new();
-    let mut uids: BTreeMap<String, Value> = BTreeMap::new();
-    let done = |it: &&Exchange| it.write() && it.forwarded && (200..300).contains(&it.status);
-    for exchange in log.iter().filter(done) {
-        let (body, answer) = (&exchange.body, &exchange.answer);
-        let (name, uid) = (&answer["metadata"]["name"], &answer["metadata"]["uid"]);
-        let version = &answer["metadata"]["resourceVersion"];
-        if exchange.path.contains("/gameservers/") {
-            assert_eq!(tested(body, "/metadata/uid"), Some(uid), "unguarded: {exchange:?}");
-            uids.insert(name.as_str().unwrap().to_owned(), uid.clone());
-            lines.rooms.push(json!({
-                "name": name, "uid": uid, "field": "opsState", "version": version, "lost": exchange.lost,
-                "before": tested(body, "/spec/opsState"), "after": wanted(body, "/spec/opsState"),
-            }));
-            continue;
-        }
-        if !exchange.path.contains("/gameserversets/") {
-            assert!(exchange.path.contains("/leases"), "an unexpected write: {exchange:?}");
-            continue;
-        }
-        let container = "/spec/gameServerTemplate/spec/containers/0";
-        if let Some(image) = wanted(body, &format!("{container}/image")) {
-            let from = tested(body, &format!("{container}/image"));
-            let name = tested(body, &format!("{container}/name"));
-            lines.images.push(json!({"container": name, "from": from, "to": image}));
-        }
-        if let Some(to) = wanted(body, "/spec/replicas") {
-            let from = tested(body, "/spec/replicas").unwrap();
-            let first = lines.replicas.first().map_or(from, |first| &first[0]).clone();
-            lines.replicas = vec![json!([first, to])];
-        }
-        if operation(body, &["add", "replace", "remove"], "/spec/reserveGameServerIds").is_some() {
-            let now = ids(wanted(body, "/spec/reserveGameServerIds"));
-            for id in now.iter().filter(|id| !reserved.contains(id)) {
-                let room = format!("minecraft-{id}");
-                let uid = uids.get(&room).cloned();
-                lines.retired.push(json!({"name": room, "uid": uid, "version": version, "lost": exchange.lost}));
-            }
-            lines.freed.extend(reserved.iter().filter(|id| !now.contains(id)).map(|id| json!(id)));
-            reserved = now;
-        }
-    }
-    lines
-}
-
 /// Whoever is said to have failed did; and a room whose last write was not done is told.
 fn remarks(changes: &Value, log: &[Exchange]) -> Result<(), String> {
     let named = |key: &str| -> BTreeSet<String> {
@@ -162,7 +105,7 @@ fn remarks(changes: &Value, log: &[Exchange]) -> Result<(), String> {
     undone.map_or(Ok(()), |(room, _)| Err(format!("the last write of {room} was not done, and the receipt is silent")))
 }
 
-/// The rooms that the receipt shows are those of the last lists that the run was told of.
+/// The rooms that the receipt shows, and those that it calls gone, are as the last lists told the run.
 fn last_look(receipt: &Value, log: &[Exchange]) -> Result<(), String> {
     let lists = |plural: &str| {
         let path = format!("/namespaces/default/{plural}?");
@@ -186,7 +129,13 @@ fn last_look(receipt: &Value, log: &[Exchange]) -> Result<(), String> {
     let seen = sorted(servers.iter().map(room).collect());
     let shown = sorted(list(&receipt["rooms"]["minecraft"]).iter().map(told).collect());
     let there = |pod: &&Value| !last.iter().any(|it| it["metadata"]["uid"] == pod["metadata"]["uid"]);
-    let vanished = sorted(first.iter().filter(there).map(|pod| pod["metadata"]["name"].clone()).collect());
+    let mut vanished: BTreeSet<&str> =
+        first.iter().filter(there).filter_map(|pod| pod["metadata"]["name"].as_str()).collect();
+    // The two lists may be of different moments: a room that the run wrote is gone if either says so.
+    let written = log.iter().filter(|it| it.write() && it.done() && it.path.contains("/gameservers/"));
+    let names = written.filter_map(|it| it.answer["metadata"]["name"].as_str());
+    vanished.extend(names.filter(|name| !servers.iter().any(|server| server["metadata"]["name"] == *name)));
+    let vanished = sorted(vanished.into_iter().map(Value::from).collect());
     let gone = sorted(list(&receipt["gone"]["minecraft"]).iter().map(|it| it["name"].clone()).collect());
     if (&seen, &vanished) == (&shown, &gone) {
         return Ok(());

@@ -97,26 +97,32 @@ pub fn ids(value: Option<&Value>) -> Vec<i64> {
     ids
 }
 
-/// What happened, from the log alone.
-fn derive(log: &[Exchange]) -> Value {
-    let (mut written, mut retired, mut freed) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut images, mut replicas) = (Vec::new(), Value::Null);
+/// What was done to the set and its rooms; rooms and retirements say whether the answer was lost.
+#[derive(Default, Debug)]
+pub struct Lines {
+    pub rooms: Vec<Value>,
+    pub retired: Vec<Value>,
+    pub freed: Vec<Value>,
+    pub images: Vec<Value>,
+    /// First and last, if they changed.
+    pub replicas: Vec<Value>,
+}
+
+/// What was done, from the log alone.
+pub fn happened(log: &[Exchange]) -> Lines {
+    let mut lines = Lines::default();
     let mut reserved: Vec<i64> = Vec::new();
     let mut uids: BTreeMap<String, Value> = BTreeMap::new();
     for exchange in log.iter().filter(|it| it.write() && it.done()) {
         let (body, answer) = (&exchange.body, &exchange.answer);
+        let (name, uid) = (&answer["metadata"]["name"], &answer["metadata"]["uid"]);
         let version = &answer["metadata"]["resourceVersion"];
-        let name = &answer["metadata"]["name"];
         if exchange.path.contains("/gameservers/") {
-            assert_eq!(tested(body, "/metadata/uid"), Some(&answer["metadata"]["uid"]), "unguarded: {exchange:?}");
-            uids.insert(name.as_str().unwrap().to_owned(), answer["metadata"]["uid"].clone());
-            written.push(json!({
-                "name": name,
-                "uid": answer["metadata"]["uid"],
-                "field": "opsState",
-                "before": tested(body, "/spec/opsState"),
-                "after": wanted(body, "/spec/opsState"),
-                "version": version,
+            assert_eq!(tested(body, "/metadata/uid"), Some(uid), "unguarded: {exchange:?}");
+            uids.insert(name.as_str().unwrap().to_owned(), uid.clone());
+            lines.rooms.push(json!({
+                "name": name, "uid": uid, "field": "opsState", "version": version, "lost": exchange.lost,
+                "before": tested(body, "/spec/opsState"), "after": wanted(body, "/spec/opsState"),
             }));
             continue;
         }
@@ -127,22 +133,35 @@ fn derive(log: &[Exchange]) -> Value {
         let container = "/spec/gameServerTemplate/spec/containers/0";
         if let Some(image) = wanted(body, &format!("{container}/image")) {
             let from = tested(body, &format!("{container}/image"));
-            images.push(json!({"container": tested(body, &format!("{container}/name")), "from": from, "to": image}));
+            let name = tested(body, &format!("{container}/name"));
+            lines.images.push(json!({"container": name, "from": from, "to": image}));
         }
         if let Some(to) = wanted(body, "/spec/replicas") {
             let from = tested(body, "/spec/replicas").unwrap();
-            replicas = json!([if replicas.is_null() { from } else { &replicas[0] }, to]);
+            let first = lines.replicas.first().map_or(from, |first| &first[0]).clone();
+            lines.replicas = vec![json!([first, to])];
         }
-        if let Some(now) = wanted(body, "/spec/reserveGameServerIds") {
-            let now = ids(Some(now));
+        if operation(body, &["add", "replace", "remove"], "/spec/reserveGameServerIds").is_some() {
+            let now = ids(wanted(body, "/spec/reserveGameServerIds"));
             for id in now.iter().filter(|id| !reserved.contains(id)) {
                 let room = format!("minecraft-{id}");
-                retired.push(json!([room, uids[&room], version]));
+                let uid = uids.get(&room).cloned();
+                lines.retired.push(json!({"name": room, "uid": uid, "version": version, "lost": exchange.lost}));
             }
-            freed.extend(reserved.iter().filter(|id| !now.contains(id)).map(|id| json!(id)));
+            lines.freed.extend(reserved.iter().filter(|id| !now.contains(id)).map(|id| json!(id)));
             reserved = now;
         }
     }
+    lines
+}
+
+/// What a receipt must say, from the log alone.
+fn derive(log: &[Exchange]) -> Value {
+    let Lines { rooms: mut written, retired, freed, images, replicas } = happened(log);
+    for room in &mut written {
+        room.as_object_mut().unwrap().remove("lost");
+    }
+    let retired = retired.iter().map(|it| json!([it["name"], it["uid"], it["version"]])).collect();
     let lists = |plural: &str| {
         let path = format!("/namespaces/default/{plural}?");
         let of_set = log.iter().filter(move |it| it.path.contains(&path) && it.answer["items"].is_array());
@@ -161,7 +180,7 @@ fn derive(log: &[Exchange]) -> Value {
         "written": sorted(written),
         "retired": sorted(retired),
         "images": images,
-        "replicas": replicas,
+        "replicas": replicas.first(),
         "freed": sorted(freed),
         "rooms": sorted(servers.last().unwrap().iter().map(room).collect()),
         "gone": sorted(gone),
