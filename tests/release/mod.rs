@@ -1,5 +1,6 @@
 //! `lossless_release.rhai` as a user runs it: on the embedded cluster, by the real binary.
 
+mod adopt;
 mod bad_input;
 mod block;
 mod classic;
