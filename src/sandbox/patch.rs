@@ -31,10 +31,7 @@ pub fn holds(value: &Value, patch: &Value) -> bool {
             Some(value) => holds(value, patch),
             None => patch.is_null(),
         }),
-        (Value::Array(value), Value::Array(patch)) => {
-            value.len() == patch.len() && value.iter().zip(patch).all(|(value, patch)| same_but_nulls(value, patch))
-        }
-        _ => value == patch,
+        _ => same_but_nulls(value, patch),
     }
 }
 

@@ -149,6 +149,9 @@ impl Store {
         if version < self.oldest() || version > self.version {
             return None;
         }
+        if version == self.version {
+            return Some(self.list(key, namespace));
+        }
         let mut state: BTreeMap<(String, String), Object> = self
             .list(key, namespace)
             .into_iter()

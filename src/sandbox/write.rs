@@ -210,8 +210,8 @@ pub fn replace(
     body: Value,
     options: &WriteOptions,
 ) -> Result<Written, Status> {
-    let absent = state.store.get(&kind.shelf, namespace, name).is_none();
-    if absent && subresource.is_empty() && rules::made_by_replace(kind) {
+    let may_make = subresource.is_empty() && rules::made_by_replace(kind);
+    if may_make && state.store.get(&kind.shelf, namespace, name).is_none() {
         if !["", "0"].contains(&object::meta(&body, "resourceVersion")) {
             return Err(Status::conflict(&kind.key, name, MODIFIED));
         }

@@ -1,5 +1,7 @@
 //! The rules for metadata, the same for every kind.
 
+use std::iter::repeat_n;
+
 use serde_json::Value;
 
 use crate::sandbox::kinds::Kind;
@@ -44,13 +46,11 @@ pub fn create(kind: &Kind, value: &Value) -> Vec<Cause> {
 
 /// Judges metadata that replaces other metadata.
 pub fn update(kind: &Kind, next: &Value, current: &Value) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    for _ in 0..looks(kind) {
-        common(next, &mut causes);
-    }
-    for _ in 0..if kind.custom { 1 } else { 2 } {
-        finalizer_causes(kind, next, &mut causes);
-    }
+    let (mut found, mut of_finalizers) = (Vec::new(), Vec::new());
+    common(next, &mut found);
+    finalizer_causes(kind, next, &mut of_finalizers);
+    let mut causes: Vec<Cause> = repeat_n(found, looks(kind)).flatten().collect();
+    causes.extend(repeat_n(of_finalizers, if kind.custom { 1 } else { 2 }).flatten());
     // The server looks twice, once for all kinds and once for each, but for some that have no rule of their own.
     const ONCE: [&str; 4] = ["events", "events.events.k8s.io", "persistentvolumes", "poddisruptionbudgets.policy"];
     for _ in 0..if ONCE.contains(&&*kind.key) { 1 } else { 2 } {
@@ -76,11 +76,9 @@ fn looks(kind: &Kind) -> usize {
 
 /// Returns the warnings about finalizers of a custom resource that were not there before.
 pub fn finalizer_warnings(kind: &Kind, next: &Value, current: Option<&Value>) -> Vec<String> {
-    const STANDARD: [&str; 3] = ["orphan", "foregroundDeletion", "kubernetes"];
     let new = finalizers(next).filter(|finalizer| {
         kind.custom
-            && !finalizer.contains('/')
-            && !STANDARD.contains(finalizer)
+            && !is_standard(finalizer)
             && !current.is_some_and(|current| object::has_finalizer(current, finalizer))
     });
     let told = |finalizer: &str| {
@@ -166,14 +164,17 @@ fn owner_text(owner: &Value) -> String {
     format!("{{{}}}", members.collect::<Vec<_>>().join(","))
 }
 
+/// Returns whether a finalizer has a name of its domain, or one that needs none.
+fn is_standard(finalizer: &str) -> bool {
+    ["orphan", "foregroundDeletion", "kubernetes"].contains(&finalizer) || finalizer.contains('/')
+}
+
 fn finalizer_causes(kind: &Kind, value: &Value, causes: &mut Vec<Cause>) {
-    const STANDARD: [&str; 3] = ["orphan", "foregroundDeletion", "kubernetes"];
     for (index, finalizer) in finalizers(value).enumerate() {
         for why in names::label_key_faults(finalizer) {
             causes.push(Cause::invalid("metadata.finalizers", &finalizer.into(), why));
         }
-        let standard = STANDARD.contains(&finalizer) || finalizer.contains('/');
-        if !kind.custom && !standard {
+        if !kind.custom && !is_standard(finalizer) {
             let why = "name is neither a standard finalizer name nor is it fully qualified";
             causes.push(Cause::invalid(format!("metadata.finalizers[{index}]"), &finalizer.into(), why));
         }

@@ -476,8 +476,8 @@ fn replace(api: &Api, request: &Request, target: &Target, form: &Accepted) -> Re
     Ok(answer::with_warnings(response, &written.warnings))
 }
 
-/// Reads a patch by its type.
-pub fn read_patch(request: &Request, kind: &Kind) -> Result<Patch, Status> {
+/// Reads a patch by its type; with a merge patch come the paths of fields that it names twice.
+pub fn read_patch(request: &Request, kind: &Kind) -> Result<(Patch, Vec<String>), Status> {
     const CUSTOM: &str = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
     let content_type = request.content_type();
     let strategic = content_type == "application/strategic-merge-patch+json";
@@ -485,7 +485,7 @@ pub fn read_patch(request: &Request, kind: &Kind) -> Result<Patch, Status> {
         return Err(unsupported(CUSTOM));
     }
     let wrong = |why: String| Status::bad_request(format!("error decoding patch: {why}"));
-    let json = || super::json::read(&request.body).map(|read| read.value).map_err(wrong);
+    let json = || super::json::read(&request.body).map_err(wrong);
     let misfit = |value: &Value, wanted: &str| {
         let found = match value {
             Value::Array(_) => "array",
@@ -499,15 +499,15 @@ pub fn read_patch(request: &Request, kind: &Kind) -> Result<Patch, Status> {
     };
     match content_type {
         "application/json-patch+json" => {
-            let value = json()?;
+            let value = json()?.value;
             let Value::Array(operations) = &value else { return Err(misfit(&value, "[]handlers.jsonPatchOp")) };
             match operations.iter().find(|operation| !operation.is_object() && !operation.is_null()) {
                 Some(operation) => Err(misfit(operation, "handlers.jsonPatchOp")),
-                None => Ok(Patch::Json(value)),
+                None => Ok((Patch::Json(value), Vec::new())),
             }
         }
         "application/merge-patch+json" | "application/strategic-merge-patch+json" => {
-            let value = json()?;
+            let super::json::Read { value, repeated } = json()?;
             if value.is_null() && !strategic {
                 return Err(Status::bad_request("Invalid JSON Patch"));
             }
@@ -518,7 +518,8 @@ pub fn read_patch(request: &Request, kind: &Kind) -> Result<Patch, Status> {
                 }
                 return Err(refusal);
             }
-            Ok(if strategic { Patch::Strategic(value) } else { Patch::Merge(value) })
+            let patch = if strategic { Patch::Strategic(value) } else { Patch::Merge(value) };
+            Ok((patch, repeated))
         }
         "application/apply-patch+yaml" => {
             let value = match super::json::read(&request.body) {
@@ -526,7 +527,7 @@ pub fn read_patch(request: &Request, kind: &Kind) -> Result<Patch, Status> {
                 Err(_) => super::yaml::read(&request.body),
             };
             let body = value.map_err(|why| Status::bad_request(format!("error decoding YAML: {why}")))?;
-            Ok(Patch::Apply { body, force: request.flag("force") })
+            Ok((Patch::Apply { body, force: request.flag("force") }, Vec::new()))
         }
         _ if kind.custom => Err(unsupported(CUSTOM)),
         // Routes of built-in kinds say so before anybody looks at the patch.
@@ -537,17 +538,13 @@ pub fn read_patch(request: &Request, kind: &Kind) -> Result<Patch, Status> {
 fn patch(api: &Api, request: &Request, target: &Target, form: &Accepted) -> Result<Response, Status> {
     request.check_size()?;
     let Target { kind, namespace, name, subresource, .. } = target;
-    let patch = read_patch(request, kind)?;
+    let (patch, repeated) = read_patch(request, kind)?;
     let apply = matches!(patch, Patch::Apply { .. });
     let options = options::write(request, "PatchOptions", apply)?;
     if let Patch::Apply { body, .. } = &patch {
         check_applied(target, body)?;
     }
-    let repeated = match &patch {
-        Patch::Merge(_) | Patch::Strategic(_) => super::json::read(&request.body).map(|read| read.repeated),
-        _ => Ok(Vec::new()),
-    };
-    let repeated = repeated.unwrap_or_default().into_iter().map(|path| format!("duplicate field {path:?}"));
+    let repeated = repeated.into_iter().map(|path| format!("duplicate field {path:?}"));
     let options = write_options(target, &options, repeated.collect());
     let written = api.patch_with(&actor(request), &kind.key, subresource, namespace, name, &patch, &options)?;
     let code = if written.created { 201 } else { 200 };

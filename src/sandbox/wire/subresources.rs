@@ -122,7 +122,7 @@ fn scale(api: &Api, request: &Request, target: &Target, scale: &Scale) -> Result
         }
         (body, options)
     } else {
-        let patch = dispatch::read_patch(request, &target.kind)?;
+        let (patch, _) = dispatch::read_patch(request, &target.kind)?;
         let apply = matches!(patch, Patch::Apply { .. });
         let options = options::write(request, "PatchOptions", apply)?;
         let mut next = scale_of(&*current()?, scale);
