@@ -7,7 +7,7 @@ use rhai::{Dynamic, Map, NativeCallContext};
 use serde_json::{Value, json};
 
 use super::binding::{Binding, Bindings, Key, key, param, rule};
-use super::drain::{HOLD, showing};
+use super::drain::{showing, waits};
 use super::gs::{game_servers, reading, rooms_of};
 use super::guard::{self, Field};
 use super::host::{ScriptResult, host};
@@ -132,13 +132,12 @@ fn gs_block(ctx: &NativeCallContext, gss: &str, opts: &Map) -> ScriptResult<Outc
         ));
     }
     host.note(Note::rests_on(BLOCK));
-    let waits = |room: &crate::okg::game_server::Room| room.server.state() == "PreDelete";
     // What waits to be deleted has the label already, or was let go.
-    let rooms = view.rooms.into_iter().filter(|room| !waits(room)).collect();
+    let rooms = view.rooms.into_iter().filter(|room| room.server.state() != "PreDelete").collect();
     let rooms = game_servers(&host, gss, rooms).rooms.to_vec();
     let outcome = guard::write(&host, rooms, &Field::Block(true), guard::AT_ONCE)?;
     showing(&host, gss, timeout, names::BLOCK, &|room| {
-        let pod = room.pod.as_ref().filter(|pod| !pod.terminating() && pod.lifecycle() != "PreparingDelete");
+        let pod = room.pod.as_ref().filter(|pod| !pod.terminating() && !pod.preparing_delete());
         pod.is_none_or(|pod| pod.metadata.labels.get(names::BLOCK).is_some_and(|label| label == "true"))
     })?;
     Ok(outcome)
@@ -151,11 +150,10 @@ fn gs_lift(ctx: NativeCallContext, rooms: Dynamic) -> ScriptResult<Outcome> {
     let mut idle = Vec::new();
     for gs in rooms {
         let server = &gs.room.server;
-        let ended = server.ops_state().starts_with(HOLD)
+        let ended = ops_state::is_hold(server.ops_state())
             || [ops_state::WAIT_TO_BE_DELETED, ops_state::KILL].contains(&server.ops_state());
-        let waits = server.state() == "PreDelete"
-            && gs.room.pod.as_ref().is_some_and(|pod| pod.lifecycle() == "PreparingDelete");
-        let reason = if !waits || gs.room.orphaned() {
+        let there = server.state() == "PreDelete" && waits(&gs.room) && !gs.room.orphaned();
+        let reason = if !there {
             "it is not in PreDelete".to_owned()
         } else if !ended {
             format!("in PreDelete, opsState {}", server.ops_state())

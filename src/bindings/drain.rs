@@ -31,8 +31,6 @@ use crate::script::throw;
 /// run has reserved.
 pub const DRAIN: &str = "okgscript.io/drain";
 
-pub use crate::okg::ops_state::HOLD;
-
 /// What every drain rests on.
 const ALWAYS: &[&str] = &[
     "whoever plays or is sent to a room has a GameServer that is not None",
@@ -208,7 +206,7 @@ fn unsettled(view: &SetView) -> Option<String> {
     if workload.update_revision().is_none() {
         return Some("Kruise has not seen the workload's present generation".to_owned());
     }
-    let going = view.pods.values().find(|pod| pod.terminating() || pod.lifecycle() == "PreparingDelete");
+    let going = view.pods.values().find(|pod| pod.terminating() || pod.preparing_delete());
     if let Some(pod) = going {
         let how = if pod.terminating() { "is terminating" } else { "waits in PreDelete" };
         return Some(format!("{} {how}", pod.metadata.name));
@@ -228,7 +226,7 @@ fn gss_unsettled(ctx: NativeCallContext, gss: &str) -> ScriptResult<String> {
 
 /// Returns the opsState by which this run holds rooms.
 fn hold_value(host: &Host) -> String {
-    format!("{HOLD}{}", host.run)
+    format!("{}{}", ops_state::HOLD, host.run)
 }
 
 fn gs_hold(ctx: &NativeCallContext, rooms: &Dynamic, opts: &Map) -> ScriptResult<Outcome> {
@@ -300,7 +298,7 @@ fn sort(view: &SetView, hold: &str, run: &str) -> Sorted {
         };
         if pod.metadata.uid != held.pod || room.orphaned() {
             sorted.replaced.push(room.clone());
-        } else if pod.lifecycle() == "PreparingDelete" {
+        } else if pod.preparing_delete() {
             // On its way out, by this run or by somebody else's scale-in: held, it takes nobody with it.
             continue;
         } else if pod.terminating() {
@@ -441,8 +439,8 @@ fn release(host: &Arc<Host>, gss: &str, rooms: Vec<Room>, why: &str) -> ScriptRe
 }
 
 /// Returns whether a hook keeps the room although its deletion was asked for.
-fn waits(room: &Room) -> bool {
-    room.pod.as_ref().is_some_and(|pod| pod.lifecycle() == "PreparingDelete")
+pub fn waits(room: &Room) -> bool {
+    room.pod.as_ref().is_some_and(|pod| pod.preparing_delete())
 }
 
 fn gs_mark_held(ctx: NativeCallContext, rooms: Dynamic) -> ScriptResult<Outcome> {
@@ -488,7 +486,7 @@ fn gs_adopt(ctx: NativeCallContext, gss: &str) -> ScriptResult<Outcome> {
     let left = |room: &&Room| {
         let state = room.server.ops_state();
         let mine = state == ours && (!resumed || retired.contains(&room.server.metadata.uid));
-        state.starts_with(HOLD) && !mine && annotation(room).is_some() && !waits(room)
+        ops_state::is_hold(state) && !mine && annotation(room).is_some() && !waits(room)
     };
     let held: Vec<Room> = view.rooms.iter().filter(left).cloned().collect();
     if !held.is_empty() {

@@ -23,7 +23,6 @@ use crate::cluster::{Cluster, Patch, Selector, kind};
 use crate::diagnostic::{Diagnostic, Kind, closest};
 use crate::okg::game_server::Version;
 use crate::okg::game_server_set::GameServerSet;
-use crate::okg::scaling::{self, ScalePod};
 use crate::okg::{names, ops_state, scale_in};
 use crate::script::{duration, throw, value};
 
@@ -550,9 +549,8 @@ fn gss_victims(ctx: NativeCallContext, name: &str, replicas: i64) -> ScriptResul
 }
 
 fn victims(host: &Host, view: &SetView, name: &str, replicas: i64) -> GameServers {
-    let pods: Vec<ScalePod> = view.pods.values().filter_map(|pod| scale_in::scale_pod(pod)).collect();
-    let scaling = scale_in::scaling(&view.set, view.workload.as_deref(), &pods, replicas);
-    let gone = scaling::victims(&scaling, scale_in::strategy(&view.set));
+    let pods = view.pods.values().map(|pod| &**pod);
+    let gone = scale_in::victims(&view.set, view.workload.as_deref(), pods, replicas);
     let rooms = view.rooms.iter().filter(|room| names::ordinal(room.name()).is_some_and(|id| gone.contains(&id)));
     super::gs::game_servers(host, name, rooms.cloned().collect())
 }

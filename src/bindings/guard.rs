@@ -107,14 +107,6 @@ impl Field {
         !matches!(self, Field::Block(true))
     }
 
-    /// Returns where it is written.
-    fn path(&self) -> String {
-        match self {
-            Field::Block(_) => BLOCK_PATH.to_owned(),
-            _ => format!("/spec/{}", self.name()),
-        }
-    }
-
     /// Refuses values that would freeze a room: OKG copies a priority to a pod label, and `-5` is none.
     pub fn check(&self, function: &str) -> Result<(), Diagnostic> {
         match self {
@@ -127,6 +119,11 @@ impl Field {
             _ => Ok(()),
         }
     }
+}
+
+/// Returns where a [`RoomChange::field`] stands in a GameServer.
+pub fn path_of(field: &str) -> String {
+    if field == BLOCKED { BLOCK_PATH.to_owned() } else { format!("/spec/{field}") }
 }
 
 /// Returns the JSON Patch that changes a field of exactly the room that was judged.
@@ -158,7 +155,7 @@ pub fn patch(room: &Room, field: &Field) -> Value {
         operations.push(annotate(!server.metadata.annotations.is_empty(), &note));
     }
     // OKG's own label is on every GameServer: there are labels to add one to.
-    operations.push(json!({"op": "add", "path": field.path(), "value": field.value()}));
+    operations.push(json!({"op": "add", "path": path_of(field.name()), "value": field.value()}));
     Value::Array(operations)
 }
 

@@ -4,17 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::drain::HOLD;
 pub use crate::cluster::diff::FieldChange;
-use crate::okg::names;
+use crate::okg::{names, ops_state};
 
 /// [`RoomChange::field`] of a room that a patch of its set took away.
 pub const RETIRED: &str = "retired";
-
-/// Returns whether an opsState is one by which a run holds a room.
-pub fn is_hold(state: &str) -> bool {
-    state.starts_with(HOLD)
-}
 
 /// Everything that was changed, left alone or failed.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -287,7 +281,7 @@ impl Ledger {
         let mut held = BTreeMap::new();
         for room in &self.rooms {
             match room.field.as_str() {
-                "opsState" if is_hold(&room.after) => held.insert(room.name.as_str(), room.uid.as_str()),
+                "opsState" if ops_state::is_hold(&room.after) => held.insert(room.name.as_str(), room.uid.as_str()),
                 "opsState" | RETIRED => held.remove(room.name.as_str()),
                 _ => None,
             };

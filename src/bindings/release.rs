@@ -156,11 +156,11 @@ fn recreating(view: &SetView, namespace: &str, update: &str) -> Diagnostic {
     diagnostic = if view.set.rolling_update() {
         diagnostic
             .why(format!("updateStrategy.rollingUpdate is present: OKG then does RollingUpdate, whatever type says ({update})"))
-            .help("remove it: gss_patch(\"{name}\", #{ spec: #{ updateStrategy: #{ type: \"OnDelete\", rollingUpdate: () } } })")
+            .help(format!("remove it: gss_patch(\"{name}\", #{{ spec: #{{ updateStrategy: #{{ type: \"OnDelete\", rollingUpdate: () }} }} }})"))
     } else {
-        diagnostic
-            .why(format!("updateStrategy.type is {update}, not OnDelete"))
-            .help("set it first: gss_patch(\"{name}\", #{ spec: #{ updateStrategy: #{ type: \"OnDelete\" } } })")
+        diagnostic.why(format!("updateStrategy.type is {update}, not OnDelete")).help(format!(
+            "set it first: gss_patch(\"{name}\", #{{ spec: #{{ updateStrategy: #{{ type: \"OnDelete\" }} }} }})"
+        ))
     };
     if !allocated.is_empty() {
         let shown: Vec<&str> = allocated.iter().take(8).copied().collect();

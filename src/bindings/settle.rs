@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::drain::DRAIN;
-use super::guard::{BLOCK_PATH, BLOCKED};
+use super::guard::path_of;
 use super::host::{Host, ScriptResult};
 use super::ledger::{Note, RETIRED, Remark, RoomChange};
 use super::meanwhile;
@@ -123,8 +123,7 @@ fn written(room: &Value, change: &RoomChange) -> Fate {
     if room.pointer("/metadata/uid").and_then(Value::as_str) != Some(&change.uid) {
         return Fate::NobodyKnows;
     }
-    let path = if change.field == BLOCKED { BLOCK_PATH.to_owned() } else { format!("/spec/{}", change.field) };
-    compare(room.pointer(&path), &change.before, &change.after)
+    compare(room.pointer(&path_of(&change.field)), &change.before, &change.after)
 }
 
 /// Our annotation on the set tells which ids this run has reserved, in the same patch that took their rooms away.

@@ -142,7 +142,7 @@ impl Draft<'_> {
             script: ScriptText {
                 name: self.script.name.clone(),
                 hash: self.script.hash(),
-                modules: plan_file::modules(&seen.script, seen.session.sources()),
+                modules: seen.session.sources().modules(&seen.script.name),
             },
             params: self.params.clone(),
             place,
@@ -155,12 +155,12 @@ impl Draft<'_> {
 
     /// Refuses a plan that does not fit the cluster any more, or by which more would be touched now than it says.
     pub fn still_fits(&self, plan: &Plan) -> Result<(), Diagnostic> {
-        let (session, script) = self.open(Arc::new(Silent))?;
-        let host = session.host().clone();
-        let told = |error| session.told_outside(error);
         if plan.place.server.is_empty() && plan.objects.is_empty() {
             return Ok(());
         }
+        let (session, script) = self.open(Arc::new(Silent))?;
+        let host = session.host().clone();
+        let told = |error| session.told_outside(error);
         let cluster = host.cluster().map_err(told)?;
         stale::same_place(plan, &cluster)?;
         let planned = plan.clone();

@@ -55,19 +55,13 @@ pub fn same_script(plan: &Plan, script: &Script) -> Result<(), Diagnostic> {
 
 /// Refuses modules that read otherwise than when the plan was made.
 pub fn same_modules(plan: &Plan, script: &Script, sources: &Sources) -> Result<(), Diagnostic> {
-    let now = modules(script, sources);
+    let now = sources.modules(&script.name);
     let differing = plan.script.modules.iter().find(|(name, hash)| now.get(*name) != Some(hash));
     match differing {
         None => Ok(()),
         Some((name, _)) => Err(refused(format!("the module `{name}` has changed since the plan was made"))
             .why("modules that come with okgscript change with its version")),
     }
-}
-
-/// Returns the hashes of the modules that a script imports, by name.
-pub fn modules(script: &Script, sources: &Sources) -> BTreeMap<String, String> {
-    let all = sources.all().into_iter().filter(|(name, _)| *name != script.name);
-    all.map(|(name, source)| (name, source.hash)).collect()
 }
 
 /// Refuses parameters that are given beside the plan and differ from its own.

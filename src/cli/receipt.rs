@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::stage::span;
 use crate::bindings::host::Host;
-use crate::bindings::ledger::{Ledger, Note, RETIRED, RoomChange, is_hold};
+use crate::bindings::ledger::{Ledger, Note, RETIRED, RoomChange};
 use crate::bindings::reads::{SetView, view_afresh};
 use crate::bindings::replay::{Open, Past};
 use crate::diagnostic::Diagnostic;
@@ -293,7 +293,7 @@ impl Receipt {
         let mut held = self.ledger.held();
         held.retain(|name, uid| {
             let look = names::set_of(name).and_then(|set| self.looks.get(set));
-            let same = |room: &Seen| room.uid == **uid && is_hold(&room.ops_state);
+            let same = |room: &Seen| room.uid == **uid && ops_state::is_hold(&room.ops_state);
             look.is_none_or(|look| look.rooms.iter().any(same))
         });
         held

@@ -82,8 +82,6 @@ fn opening(
     sources: &Sources,
     params: &BTreeMap<String, Value>,
 ) -> Value {
-    let modules: BTreeMap<String, String> =
-        sources.all().into_iter().filter(|(name, _)| *name != script.name).map(|(name, it)| (name, it.hash)).collect();
     json!({
         "type": "begin",
         "journal": FORM,
@@ -94,7 +92,7 @@ fn opening(
         "process": std::process::id(),
         "folder": std::env::current_dir().ok(),
         "script": {"name": script.name, "hash": script.hash(), "text": &*script.text},
-        "modules": modules,
+        "modules": sources.modules(&script.name),
         "params": params,
         "flags": {
             "kubeconfig": global.kubeconfig,

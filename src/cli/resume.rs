@@ -192,7 +192,7 @@ fn go_home(past: &Past) {
 
 /// Refuses modules that read otherwise than when the run began: only the script's own text is in the journal.
 fn same_modules(past: &Past, script: &Script, sources: &Sources) -> Result<(), Diagnostic> {
-    let now: BTreeMap<String, String> = sources.all().into_iter().map(|(name, it)| (name, it.hash)).collect();
+    let now = sources.modules(&script.name);
     let then = past.begin["modules"].as_object().into_iter().flatten();
     for (name, hash) in then.filter(|(name, _)| **name != script.name) {
         if now.get(name).map(String::as_str) != hash.as_str() {

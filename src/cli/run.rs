@@ -203,11 +203,9 @@ impl Play<'_> {
         let Play { session, script, params, show, global, launch, begun } = self;
         let host = session.host();
         show.show(&begins(script, host, launch, params));
-        let stopped = ready.is_err();
         let result = ready.and_then(|()| preflight::check(session, script, params)).and_then(|()| session.run(script));
-        if stopped {
-            host.let_go();
-        }
+        // Whatever kept the script from running: what it holds already is given back.
+        host.let_go();
         let receipt = Receipt::take(host, script, params, begun, result.as_ref().err());
         let code = match &result {
             Ok(_) if receipt.failed() => ExitCode::Partial,

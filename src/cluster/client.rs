@@ -21,7 +21,7 @@ use super::gate::Gate;
 use super::journal::Journal;
 use super::kind::{Kind, Query, Selector};
 use super::list::Identified;
-use super::transport::Transport;
+use super::transport::{Transport, copy};
 use crate::clock::Clock;
 use crate::diagnostic::Diagnostic;
 
@@ -537,15 +537,6 @@ fn wait_for(call: &Call, error: &Diagnostic, pause: Duration, first: bool) -> Op
         Unavailable if !call.writes() && error.data.contains_key("silent") && first => Some(pause),
         _ => None,
     }
-}
-
-/// Copies a request whose body lies in memory, as ours do.
-fn copy(request: &Request<Body>) -> Option<Request<Body>> {
-    let mut copy = head(request.method().as_str(), "/", request.headers().clone(), request.body().try_clone()?);
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    *copy.extensions_mut() = request.extensions().clone();
-    Some(copy)
 }
 
 /// An answer, read to its end.

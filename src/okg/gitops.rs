@@ -16,7 +16,7 @@ const TOOLS: &[(&str, &str)] = &[
 ];
 
 /// Returns the tool that a field manager belongs to, if it is one that puts back what it owns.
-pub fn tool(manager: &str) -> Option<&'static str> {
+fn tool(manager: &str) -> Option<&'static str> {
     let manager = manager.to_lowercase();
     TOOLS.iter().find(|(part, _)| manager.contains(part)).map(|(_, tool)| *tool)
 }

@@ -14,6 +14,11 @@ pub const MAINTAINING: &str = "Maintaining";
 /// How the opsState of a room begins that a run holds: private to the run, ranked as None, taken by no matchmaker.
 pub const HOLD: &str = "Draining-";
 
+/// Returns whether an opsState is one by which a run holds a room.
+pub fn is_hold(ops_state: &str) -> bool {
+    ops_state.starts_with(HOLD)
+}
+
 /// The values that OKG acts on, in the order in which a scale-down takes them.
 pub const KNOWN: [&str; 5] = [KILL, WAIT_TO_BE_DELETED, NONE, ALLOCATED, MAINTAINING];
 

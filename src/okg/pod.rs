@@ -143,6 +143,11 @@ impl Pod {
         self.metadata.labels.get("lifecycle.apps.kruise.io/state").map(String::as_str).unwrap_or_default()
     }
 
+    /// Returns whether a preDelete hook keeps it although its deletion was asked for.
+    pub fn preparing_delete(&self) -> bool {
+        self.lifecycle() == "PreparingDelete"
+    }
+
     /// Returns why it is not running, as far as its status tells.
     pub fn trouble(&self) -> Option<Trouble> {
         let containers = self.status.init_container_statuses.iter().chain(&self.status.container_statuses);

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::game_server_set::{GameServerSet, Workload};
 use super::pod::Pod;
-use super::scaling::{ScalePod, Scaling, Strategy};
+use super::scaling::{self, ScalePod, Scaling, Strategy};
 use super::{names, reserve};
 
 /// Returns what the scale step knows of a pod: its labels, which lag behind the GameServer.
@@ -15,7 +15,7 @@ pub fn scale_pod(pod: &Pod) -> Option<ScalePod> {
         ops_state: label(names::GS_OPS_STATE),
         deletion_priority: label(names::GS_DELETE_PRIORITY),
         terminating: pod.terminating(),
-        preparing_delete: pod.lifecycle() == "PreparingDelete",
+        preparing_delete: pod.preparing_delete(),
     })
 }
 
@@ -35,6 +35,17 @@ pub fn scaling<'a>(
         target: i32::try_from(replicas).unwrap_or(i32::MAX),
         pods,
     }
+}
+
+/// Returns the ordinals of the rooms that would go if the set were scaled to so many replicas.
+pub fn victims<'a>(
+    set: &GameServerSet,
+    workload: Option<&Workload>,
+    pods: impl IntoIterator<Item = &'a Pod>,
+    replicas: i64,
+) -> Vec<i32> {
+    let pods: Vec<ScalePod> = pods.into_iter().filter_map(scale_pod).collect();
+    scaling::victims(&scaling(set, workload, &pods, replicas), strategy(set))
 }
 
 /// Returns the strategy by which ids of rooms that went are reserved.

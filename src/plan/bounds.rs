@@ -17,7 +17,6 @@ use crate::cluster::{Cluster, Outgoing, Selector, diff, kind};
 use crate::diagnostic::{Diagnostic, Kind};
 use crate::okg::game_server_set::{GameServerSet, Workload};
 use crate::okg::pod::Pod;
-use crate::okg::scaling::{self, ScalePod};
 use crate::okg::{names, reserve, scale_in};
 
 /// A plan that is being carried out.
@@ -150,10 +149,9 @@ impl Bounds {
         }
         let selector = Selector::all().labels(format!("{}={name}", names::OWNER_GSS));
         let pods = self.cluster.list::<Pod>(&kind::POD, namespace, &selector).await?;
-        let pods: Vec<ScalePod> = pods.items.iter().filter_map(scale_in::scale_pod).collect();
         let workload = self.cluster.find::<Workload>(&kind::STATEFUL_SET, namespace, name).await?;
-        let scaling = scale_in::scaling(&after, workload.as_ref(), &pods, after.replicas());
-        let gone: BTreeSet<i32> = scaling::victims(&scaling, scale_in::strategy(&after)).into_iter().collect();
+        let gone: BTreeSet<i32> =
+            scale_in::victims(&after, workload.as_ref(), &pods.items, after.replicas()).into_iter().collect();
         let beyond: Vec<String> =
             gone.iter().map(|id| names::room(name, *id)).filter(|room| planned.covered(room).is_none()).collect();
         if beyond.is_empty() {

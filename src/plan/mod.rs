@@ -8,7 +8,7 @@
 //! let plan = Plan { objects, sets, .. };       // objects::objects, forecast::sets
 //! document::write(&plan)?                      // later: document::read(text)?
 //! stale::refuse(&plan, &cluster).await?;       // template, replicas, identity
-//! let cluster = Bounds::new(&plan, &cluster).confine();
+//! let cluster = Bounds::confine(&plan, &cluster);      // refuses what the plan does not cover
 //! ```
 
 mod autoscaler;

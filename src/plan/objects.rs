@@ -49,7 +49,7 @@ fn fields(change: &Change, action: Action) -> Vec<FieldChange> {
         .filter(|field| !field.path.ends_with("last-applied-configuration"))
         .map(|mut field| {
             // The run that carries the plan out holds rooms under a name of its own.
-            if field.to.starts_with(ops_state::HOLD) {
+            if ops_state::is_hold(&field.to) {
                 field.to = format!("{}…", ops_state::HOLD);
             }
             field

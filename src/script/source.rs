@@ -44,6 +44,13 @@ impl Sources {
         self.lock().iter().map(|(name, source)| (name.clone(), source.clone())).collect()
     }
 
+    /// Returns the hashes of all sources but one, by name: the modules that this script imports.
+    pub fn modules(&self, script: &str) -> BTreeMap<String, String> {
+        let all = self.lock();
+        let others = all.iter().filter(|(name, _)| *name != script);
+        others.map(|(name, source)| (name.clone(), source.hash.clone())).collect()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Source>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -31,6 +31,7 @@ fn release(world: &str) -> Test {
         } catch (error) {
             output(error.kind);
             for why in error.why { output(why); }
+            for help in error.help { output(help); }
         }
         output(`unchanged: ${gss_get("lobby").generation == before.generation}`);
     "#;
@@ -46,6 +47,7 @@ fn an_empty_rolling_update_is_refused_since_okg_recreates_every_room() {
     release(&world("{ type: OnDelete, rollingUpdate: {} }"))
         .stdout_has("refused\n")
         .stdout_has("rollingUpdate is present")
+        .stdout_has("remove it: gss_patch(\"lobby\", #{ spec: #{ updateStrategy: #{ type: \"OnDelete\", rollingUpdate: () } } })")
         .stdout_has("1 Allocated: lobby-0")
         .stdout_has("unchanged: true")
         .ok();
