@@ -1,6 +1,6 @@
 //! The assumptions that the drain rests on, each switched off alone, and what the model check says then.
 
-use super::{Score, Subject, World};
+use crate::arena::{SET, Subject, World};
 
 /// What a drain rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,7 +60,7 @@ impl Assumption {
             Assumption::D => {
                 let own = format!(
                     "- {{ gss: {}, matchmaker: guarded, perMinute: 20, match: 2s, patience: 0s, afterMatch: WaitToBeDeleted }}\n",
-                    super::SET
+                    SET
                 );
                 // A retire marks nothing: without marks of the title's own the scaler would never lower.
                 let own = if ending == Subject::Mark { String::new() } else { own };
@@ -68,16 +68,4 @@ impl Assumption {
             }
         }
     }
-}
-
-/// Plays seeds until so many drains were contested, or, where a loss is looked for, until there is one.
-pub fn play(world: &World, ending: Subject, contested: usize, until_lost: bool) -> Score {
-    let mut all = Score::default();
-    for seed in 1.. {
-        all += world.play(ending, seed);
-        if all.contested >= contested || (until_lost && all.lost > 0) {
-            break;
-        }
-    }
-    all
 }

@@ -11,6 +11,7 @@
 
 #[path = "../races/arena/mod.rs"]
 mod arena;
+mod assumptions;
 #[path = "../support"]
 mod support {
     pub mod fresh;
@@ -20,8 +21,8 @@ use std::num::NonZero;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arena::assumptions::{ALL, Assumption, ENDINGS};
 use arena::{Score, Subject, World};
+use assumptions::{ALL, Assumption, ENDINGS};
 
 /// Plays seeds on all cores until so many drains were contested; each core takes the next seed.
 fn play(world: &World, subject: Subject, contested: usize) -> Score {

@@ -5,8 +5,6 @@ use std::time::Duration;
 use axum::body::Body;
 use http::Request;
 use http_body_util::BodyExt as _;
-use okgscript::clock::Clock;
-use okgscript::sandbox::api::Api;
 use serde_json::{Value, json};
 
 use crate::envtest::{Server, TOKEN};
@@ -123,17 +121,6 @@ impl Rooms {
     async fn new(server: Server, namespace: &str) -> Rooms {
         let rooms = Rooms { server, namespace: namespace.to_owned() };
         rooms.server.namespace(namespace).await;
-        let definitions = "customresourcedefinitions.apiextensions.k8s.io";
-        let embedded = Api::new(Clock::wall(), 1).get(definitions, "", "gameservers.game.kruise.io").unwrap();
-        let crd = json!({
-            "apiVersion": "apiextensions.k8s.io/v1",
-            "kind": "CustomResourceDefinition",
-            "metadata": {"name": "gameservers.game.kruise.io", "annotations": {
-                "api-approved.kubernetes.io": "unapproved, a test",
-            }},
-            "spec": embedded["spec"],
-        });
-        rooms.make("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &crd).await;
         let subject = |name| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": name});
         let subjects = ["matchmaker", "release", "bot", OKG, COLLECTOR].map(subject);
         let everybody = json!({
@@ -158,15 +145,8 @@ impl Rooms {
                 "spec": {"opsState": state},
             });
             let collection = rooms.path("").trim_end_matches('/').to_owned();
-            // A definition is served a moment after it was made.
-            for attempt in 0..100 {
-                let (status, answer) = rooms.send("", "POST", &collection, "application/json", &room).await;
-                if status == 201 {
-                    break;
-                }
-                assert!(status == 404 && attempt < 99, "{status} {answer}");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
+            let (status, answer) = rooms.send("", "POST", &collection, "application/json", &room).await;
+            assert_eq!(status, 201, "{answer}");
         }
         rooms
     }

@@ -12,7 +12,7 @@ use crate::support::terminal::Terminal;
 const SCRIPT: &str = r#"
     let gss = param("gss", "minecraft", "the set");
     step("scale", || gss_scale(gss, 4));
-    let yes = approve(`take ${gss} to 5`, #{ timeout: "3s" });
+    let yes = approve(`take ${gss} to 5`, #{ timeout: "60s" });
     gss_scale(gss, 5);
     output(`${yes.by} | ${yes.how}`);
 "#;
@@ -133,7 +133,7 @@ fn the_set_is_annotated_and_the_run_goes_on_and_does_not_ask_again() {
 #[test]
 fn without_the_annotation_the_run_is_refused_when_the_time_is_over() {
     let world = World::new();
-    std::fs::write(world.path("a.rhai"), SCRIPT.replace("3s", "300ms")).unwrap();
+    std::fs::write(world.path("a.rhai"), SCRIPT.replace("60s", "300ms")).unwrap();
     let ended = world.run(&["run", "a.rhai"]);
     assert_eq!(ended.code, Some(4), "{ended:?}");
     assert!(ended.err.contains("“take minecraft to 5” was not approved within 300ms"), "{}", ended.err);

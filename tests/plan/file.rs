@@ -15,7 +15,7 @@ const SET: &str = "/apis/game.kruise.io/v1alpha1/namespaces/default/gameserverse
 const MARK: &str = r#"
     let gss = param("gss", "minecraft", "the set");
     let free = param("free", 1, "how many are to be free");
-    wait_until(#{ timeout: "3s" }, || gs_count(gss, #{ ops_state: "None" }) >= free);
+    wait_until(#{ timeout: "60s" }, || gs_count(gss, #{ ops_state: "None" }) >= free);
     gs_set_ops_state(gs_select(gss, #{ ops_state: "None" }), "WaitToBeDeleted");
 "#;
 
@@ -183,7 +183,7 @@ fn a_write_beyond_the_plan_is_refused_before_it_is_sent_also_after_a_resume() {
 fn a_scale_in_that_would_take_another_room_is_refused() {
     let script = r#"
         let gss = "minecraft";
-        wait_until(#{ timeout: "3s" }, || pods_list(gss)[2].labels["game.kruise.io/gs-opsState"] == "Maintaining");
+        wait_until(#{ timeout: "60s" }, || pods_list(gss)[2].labels["game.kruise.io/gs-opsState"] == "Maintaining");
         gss_scale(gss, 2, #{ allow_scale_in: true });
     "#;
     let world = world(script);
@@ -271,10 +271,10 @@ fn followed(args: &[&str]) -> (World, Ended) {
     let ended = std::thread::scope(|scope| {
         let run = scope.spawn(|| carry_out(&world, &[]));
         // The first retirement lowers replicas; then only the room with players is old.
-        for _ in 0..4_000 {
-            if get(world.server, SET)["spec"]["replicas"] == 4 {
-                break;
-            }
+        let mut looks = 0;
+        while get(world.server, SET)["spec"]["replicas"] != 4 {
+            looks += 1;
+            assert!(looks < 12_000, "replicas do not become 4");
             #[allow(clippy::disallowed_methods)]
             std::thread::sleep(std::time::Duration::from_millis(5));
         }

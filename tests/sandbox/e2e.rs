@@ -25,7 +25,7 @@ impl World {
     /// Serves a cluster and deploys three rooms; returns when they are ready.
     async fn deploy(change: Value) -> World {
         let folder = tempfile::tempdir().unwrap();
-        let served = Served::new(folder.path(), &["--empty", "--scenario", "conformance", "--speed", "10"]);
+        let served = Served::new(folder.path(), &["--empty", "--scenario", "conformance", "--speed", "200"]);
         let connect = Connect { kubeconfig: Some(folder.path().join("kubeconfig")), ..Connect::default() };
         let cluster = Cluster::connect(&connect, Clock::wall()).await.unwrap();
         let mut spec = json!({

@@ -240,7 +240,7 @@ impl Book {
             self.score.lies += self.written.len();
         }
         let marked = self.api.list(GS, Some("default"));
-        self.score.idle_left = marked.iter().filter(|room| ops_state(room).starts_with("Draining-")).count();
+        self.score.still_held = marked.iter().filter(|room| ops_state(room).starts_with("Draining-")).count();
         self.score.clone()
     }
 }

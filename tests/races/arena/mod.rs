@@ -4,7 +4,6 @@
 //! One run is one cluster, one seed, one session of the shipped bindings and many drains. Tests and `cargo bench --bench
 //! races` share this folder.
 
-pub mod assumptions;
 mod book;
 mod score;
 mod subjects;

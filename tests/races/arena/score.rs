@@ -26,8 +26,8 @@ pub struct Score {
     pub causes: BTreeMap<String, usize>,
     /// Rooms that were marked or retired in another state or on another pod than judged.
     pub unjudged: usize,
-    /// Idle rooms that should have gone and are left.
-    pub idle_left: usize,
+    /// Rooms that a run holds after its end.
+    pub still_held: usize,
     /// Drains that ended with an error.
     pub aborts: usize,
     /// What the errors said.
@@ -57,7 +57,7 @@ impl std::ops::AddAssign for Score {
         self.lost += other.lost;
         self.lost_without += other.lost_without;
         self.unjudged += other.unjudged;
-        self.idle_left += other.idle_left;
+        self.still_held += other.still_held;
         self.aborts += other.aborts;
         self.lies += other.lies;
         self.requests += other.requests;
@@ -75,7 +75,7 @@ impl fmt::Display for Score {
         write!(
             f,
             "lost {} of {} contested (of {} drains; at most {:.2e}, 95 %), without the tool {}; ended {}, unjudged {}, \
-             idle left {}, aborts {}, lies {}; {} matches, {} requests, {:.0}s in {} worlds; tries by {}",
+             still held {}, aborts {}, lies {}; {} matches, {} requests, {:.0}s in {} worlds; tries by {}",
             self.lost,
             self.contested,
             self.drains,
@@ -83,7 +83,7 @@ impl fmt::Display for Score {
             self.lost_without,
             self.ended,
             self.unjudged,
-            self.idle_left,
+            self.still_held,
             self.aborts,
             self.lies,
             self.matches,
